@@ -1,0 +1,141 @@
+-- Directory: who there is, what may be spent, and by which models ---------------
+--
+-- The root (the first account of a path) leads every key: it is the shard key.
+-- Ids come from one sequence and are never reused.
+
+CREATE SEQUENCE quota.definition_id_seq;
+COMMENT ON SEQUENCE quota.definition_id_seq IS
+    'Ids and versions of accounts, limits, rate cards and grants';
+
+-- Resources: what is measured.
+CREATE TABLE quota.resources (
+    resource    text PRIMARY KEY,
+    unit        text NOT NULL,
+    kind        text NOT NULL,
+    description text,
+    CONSTRAINT resources_name_check CHECK (resource ~ '^[a-z_][a-z0-9_]{0,62}$'),
+    CONSTRAINT resources_kind_check CHECK (kind IN ('flow', 'stock', 'concurrency'))
+);
+COMMENT ON TABLE quota.resources IS
+    'What is measured: a flow is counted per period, a stock goes up and down and never resets, a concurrency is held while running and never used';
+
+INSERT INTO quota.resources (resource, unit, kind, description) VALUES
+    ('credit',  'credit',   'flow',  'Internal currency; quota.set_credit_rate() says how many a US dollar buys'),
+    ('calls',   'call',     'flow',  'Accepted generation requests'),
+    ('storage', 'megabyte', 'stock', 'Megabytes of 10^6 bytes, exact to the byte');
+
+-- Plans: named sets of limits.
+CREATE TABLE quota.plans (
+    plan       text PRIMARY KEY,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT plans_name_check CHECK (plan <> '')
+);
+COMMENT ON TABLE quota.plans IS 'Named sets of limits that accounts are on';
+
+CREATE TABLE quota.plan_limits (
+    limit_id      bigint PRIMARY KEY,
+    version       bigint NOT NULL,
+    plan          text NOT NULL REFERENCES quota.plans,
+    resource      text NOT NULL REFERENCES quota.resources,
+    model         text NOT NULL DEFAULT '*',
+    period        quota.period NOT NULL,
+    amount        numeric NOT NULL,
+    policy        text NOT NULL DEFAULT 'hard',
+    overdraft     numeric NOT NULL DEFAULT 0,
+    rollover      numeric NOT NULL DEFAULT 0,
+    carry_overage boolean NOT NULL DEFAULT false,
+    CONSTRAINT plan_limits_identity_key UNIQUE (plan, resource, model, period),
+    CONSTRAINT plan_limits_amount_check CHECK (amount >= 0 AND amount = round(amount, 6) AND amount < 4611686018427),
+    CONSTRAINT plan_limits_overdraft_check CHECK (overdraft >= 0 AND overdraft = round(overdraft, 6) AND overdraft < 4611686018427),
+    CONSTRAINT plan_limits_policy_check CHECK (policy IN ('hard', 'soft', 'shadow'))
+);
+COMMENT ON TABLE quota.plan_limits IS 'The limits of each plan; every account on the plan has counters of its own';
+
+-- Accounts: the tree.
+CREATE TABLE quota.accounts (
+    root_id    bigint NOT NULL,
+    account_id bigint NOT NULL,
+    parent_id  bigint,
+    scope      quota.scope NOT NULL,
+    kind       text NOT NULL,
+    name       text NOT NULL,
+    active     boolean NOT NULL DEFAULT true,
+    plan       text REFERENCES quota.plans,
+    attributes jsonb,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (root_id, account_id),
+    CONSTRAINT accounts_scope_key UNIQUE (scope),
+    CONSTRAINT accounts_root_check CHECK ((parent_id IS NULL) = (root_id = account_id))
+);
+CREATE INDEX accounts_kind_name_idx ON quota.accounts (kind, name);
+COMMENT ON TABLE quota.accounts IS
+    'Nodes that can carry limits; the first account of a path is its root. An account kind user below a root is the share of that user in its parent';
+
+CREATE TABLE quota.members (
+    root_id    bigint NOT NULL,
+    account_id bigint NOT NULL,
+    user_id    text NOT NULL,
+    active     boolean NOT NULL DEFAULT true,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (root_id, account_id, user_id),
+    FOREIGN KEY (root_id, account_id) REFERENCES quota.accounts,
+    CONSTRAINT members_user_id_check CHECK (user_id <> '' AND octet_length(user_id) < 128)
+);
+CREATE INDEX members_user_id_idx ON quota.members (user_id);
+COMMENT ON TABLE quota.members IS
+    'Users that belong to an account and to everything below it; the nearest entry on the path of a project decides';
+
+CREATE TABLE quota.model_rules (
+    root_id    bigint NOT NULL,
+    account_id bigint NOT NULL,
+    pattern    text NOT NULL,
+    allow      boolean NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (root_id, account_id, pattern),
+    FOREIGN KEY (root_id, account_id) REFERENCES quota.accounts,
+    CONSTRAINT model_rules_pattern_check CHECK (pattern <> '')
+);
+COMMENT ON TABLE quota.model_rules IS
+    'Which models a scope may use: * stands for any characters; a deny denies, a level with allow rules allows only those';
+
+-- Limits. scope = the account, or the share of a user in it (user_id), or the
+-- default for each child of a kind (child_kind; scope ends in kind:*).
+CREATE TABLE quota.limits (
+    root_id       bigint NOT NULL,
+    limit_id      bigint NOT NULL,
+    version       bigint NOT NULL,
+    account_id    bigint NOT NULL,
+    user_id       text,
+    child_kind    text,
+    scope         quota.scope NOT NULL,
+    resource      text NOT NULL REFERENCES quota.resources,
+    model         text NOT NULL DEFAULT '*',
+    period        quota.period NOT NULL,
+    amount        numeric NOT NULL,
+    policy        text NOT NULL DEFAULT 'hard',
+    overdraft     numeric NOT NULL DEFAULT 0,
+    rollover      numeric NOT NULL DEFAULT 0,
+    carry_overage boolean NOT NULL DEFAULT false,
+    created_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (root_id, limit_id),
+    FOREIGN KEY (root_id, account_id) REFERENCES quota.accounts,
+    CONSTRAINT limits_identity_key UNIQUE (root_id, scope, resource, model, period),
+    CONSTRAINT limits_target_check CHECK (user_id IS NULL OR child_kind IS NULL),
+    CONSTRAINT limits_amount_check CHECK (amount >= 0 AND amount = round(amount, 6) AND amount < 4611686018427),
+    CONSTRAINT limits_overdraft_check CHECK (overdraft >= 0 AND overdraft = round(overdraft, 6) AND overdraft < 4611686018427),
+    CONSTRAINT limits_policy_check CHECK (policy IN ('hard', 'soft', 'shadow'))
+);
+COMMENT ON TABLE quota.limits IS
+    'How much of a resource a scope may use per period, for models that match; limit_id stays for life, version changes with what is counted';
+
+-- Audit: every change of a definition.
+CREATE TABLE quota.audit (
+    audit_id   uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    changed_by text NOT NULL DEFAULT session_user,
+    relation   text NOT NULL,
+    operation  text NOT NULL,
+    before     jsonb,
+    after      jsonb
+);
+COMMENT ON TABLE quota.audit IS 'Every change of a definition: who, when, before and after';

@@ -1,0 +1,18 @@
+/*
+ * compat.h
+ *		The differences between PostgreSQL 15 and 18, in one place.
+ */
+#ifndef XAVIER_QUOTA_COMPAT_H
+#define XAVIER_QUOTA_COMPAT_H
+
+#include "postgres.h"
+#include "utils/guc.h"
+
+/* The extra data of a GUC's check hook is freed by guc_free() since 16. */
+#if PG_VERSION_NUM >= 160000
+#define compat_guc_malloc(size) guc_malloc(LOG, (size))
+#else
+#define compat_guc_malloc(size) malloc(size)
+#endif
+
+#endif /* XAVIER_QUOTA_COMPAT_H */

@@ -1,0 +1,40 @@
+/*
+ * cost.h
+ *		What a request will cost and what a generation has cost.
+ */
+#ifndef XAVIER_QUOTA_COST_COST_H
+#define XAVIER_QUOTA_COST_COST_H
+
+#include "types/amount.h"
+#include "utils/jsonb.h"
+
+/* The answer to "what does it cost", palloc'd in the caller's context. */
+typedef struct CostQuote
+{
+	int64 card_id;	  /* the version of the rate card that priced it */
+	Amount *ceiling;  /* what a hold takes; of actual usage: what is charged */
+	Amount *expected; /* what is shown; of actual usage: the same as ceiling */
+	char *cost_usd;	  /* exact decimal, before rounding to credits */
+	Jsonb *document;  /* the public document of quota.estimate() and quota.price() */
+} CostQuote;
+
+/* Functions in cost.c */
+extern void cost_init(void);
+
+/*
+ * Prices a request before it runs, by the card of model that is valid at the
+ * instant given. root_id selects price adjustments, 0 for none. Errors: XQ003
+ * unknown model, XQ201 invalid request.
+ */
+extern CostQuote *cost_estimate(const char *model, Jsonb *request, int64 root_id, TimestampTz at);
+
+/* Prices actual usage by the card of model that is valid at the instant given. */
+extern CostQuote *cost_price(const char *model, Jsonb *usage, int64 root_id, TimestampTz at);
+
+/*
+ * Prices actual usage by one version of a card, whatever is valid now; credit
+ * rate and price adjustments are those of the instant given (the hold's).
+ */
+extern CostQuote *cost_price_by_card(int64 card_id, Jsonb *usage, int64 root_id, TimestampTz at);
+
+#endif /* XAVIER_QUOTA_COST_COST_H */
