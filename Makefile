@@ -1,32 +1,35 @@
 # xavier_quota: built with PostgreSQL's extension makefiles (PGXS).
 EXTENSION = xavier_quota
-VERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(EXTENSION).control)
+EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(EXTENSION).control)
 
 MODULE_big = $(EXTENSION)
 SOURCES = $(sort $(wildcard src/*.c src/*/*.c))
-HEADERS = $(sort $(wildcard src/*.h src/*/*.h))
+SOURCE_HEADERS = $(sort $(wildcard src/*.h src/*/*.h))
 OBJS = $(SOURCES:.c=.o)
-PG_CPPFLAGS = -I$(CURDIR)/src
+# -isystem: what -Wextra finds in headers that are not ours is not for us to mend.
+PG_CPPFLAGS = -I$(CURDIR)/src -isystem $(shell $(PG_CONFIG) --includedir-server)
 PG_CFLAGS = -Wall -Wextra -Werror -Wno-declaration-after-statement
 
 # The install script, joined from its parts in the order of reading.
 PARTS = $(sort $(wildcard schema/*.sql))
-DATA_built = $(EXTENSION)--$(VERSION).sql
+DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 EXTRA_CLEAN = $(DATA_built) $(OBJS:.o=.bc) results regression.diffs regression.out output_iso .run/regress
 
 # pg_regress and the isolation tester each start a private server of their own.
-REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
-ISOLATION = $(patsubst specs/%.spec,%,$(sort $(wildcard specs/*.spec)))
+REGRESS := $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
+ISOLATION := $(patsubst specs/%.spec,%,$(sort $(wildcard specs/*.spec)))
 TEMP_SERVER = --temp-config=$(CURDIR)/test/server.conf --temp-instance=$(CURDIR)/.run
 REGRESS_OPTS = $(TEMP_SERVER)/regress
 ISOLATION_OPTS = $(TEMP_SERVER)/isolation
-TAP_TESTS = 1
+PROVE_TESTS := $(sort $(wildcard test/t/*.pl))
+TAP_TESTS := $(if $(PROVE_TESTS),1)
 
 PG_CONFIG ?= pg_config
-include $(shell $(PG_CONFIG) --pgxs)
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
 
 # Debian's PGXS does not track headers.
-$(OBJS) $(OBJS:.o=.bc): $(HEADERS)
+$(OBJS) $(OBJS:.o=.bc): $(SOURCE_HEADERS)
 
 # awk and not cat: a part without a last newline must not swallow the next one.
 $(DATA_built): $(PARTS) $(EXTENSION).control

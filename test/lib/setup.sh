@@ -1,0 +1,293 @@
+# setup.sh: what demo/run, test/run and bench/run share. Sourced, by bash.
+#
+# It installs what is missing from Debian's packages, builds the extension from a
+# copy of the tree, installs it into a private copy of the machine's PostgreSQL
+# and starts private servers from there. All of it lives in WORK, which is .run/ in
+# the checkout, or a directory below /var/tmp (gone at the end) where the
+# unprivileged user cannot reach the checkout. Neither the machine's clusters nor
+# its PostgreSQL directories are written to.
+#
+#   ROOT      the checkout                   RUN     .run/: log/, and WORK if it can be
+#   RUN_AS    who builds and runs servers    PG      major version of PostgreSQL
+#   HOME_PG   WORK/pgNN: everything of this version: usr/ src/ and the servers' data
+#   BIN       programs of the private PostgreSQL          SRC    the copy of the tree
+#   SOCKETS   directory of all sockets, open to RUN_AS alone
+#   FRESH     not empty: build from scratch
+
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
+RUN=$ROOT/.run
+LOG=$RUN/log
+WORK= SOCKETS= FRESH=
+SERVERS=()
+
+# Nothing of the caller's environment decides which server is talked to.
+for name in "${!PG@}"; do unset "$name"; done
+unset name MAKEFLAGS MAKELEVEL TMPDIR
+export LC_ALL=C.UTF-8 TZ=UTC
+umask 022
+
+say() {
+    printf '== %s\n' "$*"
+}
+
+fail() {
+    printf '%s: %s\n' "$(basename "$(dirname "$0")")/$(basename "$0")" "$*" >&2
+    exit 1
+}
+
+as_root() {
+    if [ "$EUID" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        fail "must install packages: run it as root, or install sudo"
+    fi
+}
+
+# as_user COMMAND...: runs a program (not a shell function) as RUN_AS, without our lock.
+as_user() {
+    if [ "$(id -un)" = "$RUN_AS" ]; then
+        "$@" 9>&-
+    else
+        runuser -u "$RUN_AS" -- env HOME="$WORK" "$@" 9>&-
+    fi
+}
+
+# logged NAME COMMAND...: output goes to a log, and is shown if the command fails.
+logged() {
+    local log=$LOG/$1.log
+    shift
+    if ! "$@" > "$log" 2>&1; then
+        tail -n 60 "$log" >&2
+        fail "this failed: $*"
+    fi
+}
+
+# Packages ---------------------------------------------------------------------
+
+is_installed() {
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+# The version asked for, else the newest that is installed, else the distribution's.
+choose_version() {
+    local wanted=$1 version
+
+    PG=$wanted
+    if [ -z "$PG" ]; then
+        for version in 15 16 17 18; do
+            [ ! -x "/usr/lib/postgresql/$version/bin/postgres" ] || PG=$version
+        done
+    fi
+    if [ -z "$PG" ]; then
+        apt-cache show postgresql >/dev/null 2>&1 || logged apt-update as_root apt-get -qq update
+        PG=$(apt-cache depends postgresql | sed -n 's/.*Depends: postgresql-\([0-9]*\)$/\1/p' | head -n 1)
+        [ -n "$PG" ] || fail "apt knows no package postgresql"
+    fi
+    case $PG in
+        15 | 16 | 17 | 18) ;;
+        *) fail "PostgreSQL 15 to 18 is supported, not \"$PG\"" ;;
+    esac
+}
+
+# require PACKAGE...: a name ending in ? is installed only where it can be had.
+require() {
+    local package missing=()
+
+    for package in "$@"; do
+        is_installed "${package%\?}" || missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+
+    local known=()
+    for package in "${missing[@]}"; do
+        if [ "${package%\?}" = "$package" ]; then
+            known+=("$package")
+        elif apt-cache show "${package%\?}" 2>/dev/null | grep -q '^Package:'; then
+            known+=("${package%\?}")
+        fi
+    done
+    [ ${#known[@]} -gt 0 ] || return 0
+    say "installing from Debian's packages: ${known[*]}"
+    logged packages as_root "$ROOT/test/lib/install-packages" "${known[@]}"
+}
+
+# The place of work ------------------------------------------------------------
+
+open_work() {
+    exec 9> "$RUN/lock"
+    flock -n 9 || fail "another run is under way in this checkout"
+
+    RUN_AS=$(id -un)
+    if [ "$EUID" = 0 ]; then
+        RUN_AS=postgres
+        chown "$RUN_AS" "$RUN" "$LOG"
+    fi
+    WORK=$RUN
+    if ! as_user test -w "$RUN" 2>/dev/null; then
+        [ "$EUID" = 0 ] || fail "$RUN is not ours to write: remove it and run again"
+        WORK=$(mktemp -d /var/tmp/xavier_quota.XXXXXX)
+        chown "$RUN_AS" "$WORK"
+        say "user $RUN_AS cannot reach $RUN: working in $WORK"
+    fi
+    SOCKETS=$(mktemp -d /tmp/xavier_quota.XXXXXX)
+    [ "$EUID" != 0 ] || chown "$RUN_AS" "$SOCKETS"
+
+    HOME_PG=$WORK/pg$PG
+    BIN=$HOME_PG/usr/lib/postgresql/$PG/bin
+    SRC=$HOME_PG/src
+    export PATH="$BIN:$PATH"
+    cd "$WORK"
+    as_user mkdir -p "$SRC"
+
+    # What a run that was killed has left running.
+    local pid_file
+    for pid_file in "$HOME_PG"/*/postmaster.pid; do
+        [ ! -e "$pid_file" ] || SERVERS+=("$(dirname "$pid_file")")
+    done
+    stop_servers
+}
+
+close_work() {
+    local status=$?
+
+    trap - EXIT INT TERM HUP
+    set +e
+    cd /
+    if [ -n "$SOCKETS" ]; then
+        stop_servers
+        cp -f "$HOME_PG"/*.log "$LOG/" 2>/dev/null
+        rm -rf "$SOCKETS"
+    fi
+    [ -z "$WORK" ] || [ "$WORK" = "$RUN" ] || rm -rf "$WORK"
+    exit "$status"
+}
+
+# Build ------------------------------------------------------------------------
+
+# A PostgreSQL of our own: programs are copied, because they find their
+# directories by where they really are; all else is linked.
+copy_postgres() {
+    local lib=usr/lib/postgresql/$PG share=usr/share/postgresql/$PG
+
+    rm -rf "$HOME_PG/usr"
+    mkdir -p "$HOME_PG/$lib/lib" "$HOME_PG/$share/extension"
+    cp -a "/$lib/bin" "$HOME_PG/$lib/"
+    ln -s /usr/include "$HOME_PG/usr/include"
+    find "/$lib/lib" -mindepth 1 -maxdepth 1 ! -name 'xavier_quota*' \
+        -exec ln -s -t "$HOME_PG/$lib/lib" {} +
+    find "/$share" -mindepth 1 -maxdepth 1 ! -name extension \
+        -exec ln -s -t "$HOME_PG/$share" {} +
+    find "/$share/extension" -mindepth 1 -maxdepth 1 ! -name 'xavier_quota*' \
+        -exec ln -s -t "$HOME_PG/$share/extension" {} +
+    chown -hR "$RUN_AS" "$HOME_PG/usr"
+}
+
+# The copy of the tree keeps its objects from run to run, unless a file has come or gone.
+copy_tree() {
+    local list=$HOME_PG/files
+
+    (cd "$ROOT" && find . -regextype posix-extended \
+        -regex '\./(\.git|\.run|results|output_iso|tmp_check|log)' -prune -o \
+        -type f ! -regex '.*\.(o|bc|so)|\./(xavier_quota--.*\.sql|regression\..*)' -print0 |
+        sort -z) > "$list.new"
+    if [ -n "$FRESH" ] || ! cmp -s "$list" "$list.new" || [ ! -e "$SRC/Makefile" ]; then
+        rm -rf "$SRC"
+        as_user mkdir -p "$SRC"
+    fi
+    mv "$list.new" "$list"
+    tar -C "$ROOT" --null -T "$list" -cf - | as_user tar -C "$SRC" --no-same-owner -xf -
+}
+
+in_tree() {
+    as_user make --no-print-directory -C "$SRC" \
+        PG_CONFIG="$BIN/pg_config" with_llvm=no "$@"
+}
+
+build() {
+    say "building and installing into a private copy of PostgreSQL $PG"
+    copy_postgres
+    copy_tree
+    logged build in_tree -s -j "$(nproc)" all
+    logged install in_tree -s install
+}
+
+# Servers ----------------------------------------------------------------------
+
+# start_server NAME [SETTING...]: makes a fresh server and points PGHOST and the like at it.
+start_server() {
+    local name=$1 data=$HOME_PG/$1
+    shift
+
+    rm -rf "$data"
+    logged "initdb-$name" as_user "$BIN/initdb" -D "$data" -U postgres -A trust -E UTF8 --no-sync
+    {
+        cat "$ROOT/test/server.conf"
+        printf '%s\n' "listen_addresses = ''" "unix_socket_directories = '$SOCKETS'" "$@"
+    } | as_user tee -a "$data/postgresql.conf" > /dev/null
+    SERVERS+=("$data")
+    logged "start-$name" as_user "$BIN/pg_ctl" -w -D "$data" -l "$data.log" start
+    export PGHOST=$SOCKETS PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
+    say "a private PostgreSQL $PG is running (data in $data, socket in $SOCKETS)"
+}
+
+stop_servers() {
+    local data pid
+
+    pid=$(cat "$HOME_PG/pgbouncer.pid" 2>/dev/null) || pid=
+    if [ -n "$pid" ] && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = pgbouncer ]; then
+        kill "$pid"
+    fi
+    rm -f "$HOME_PG/pgbouncer.pid"
+    for data in "${SERVERS[@]}"; do
+        as_user "$BIN/pg_ctl" -D "$data" -m fast -w stop > /dev/null 2>&1 ||
+            as_user "$BIN/pg_ctl" -D "$data" -m immediate -w stop > /dev/null 2>&1 || true
+    done
+    SERVERS=()
+}
+
+# start_bouncer: PgBouncer in transaction mode in front of the server, on port 6432.
+start_bouncer() {
+    local ini=$HOME_PG/pgbouncer.ini
+
+    as_user tee "$ini" > /dev/null <<END
+[databases]
+* = host=$SOCKETS port=5432 user=postgres
+[pgbouncer]
+listen_addr =
+listen_port = 6432
+unix_socket_dir = $SOCKETS
+auth_type = any
+pool_mode = transaction
+default_pool_size = 8
+max_client_conn = 100
+logfile = $HOME_PG/pgbouncer.log
+pidfile = $HOME_PG/pgbouncer.pid
+END
+    logged pgbouncer as_user /usr/sbin/pgbouncer -q -d "$ini"
+    say "PgBouncer is running in transaction mode (socket in $SOCKETS)"
+}
+
+psql_() {
+    as_user "$BIN/psql" -X -q -v ON_ERROR_STOP=1 "$@"
+}
+
+# set_up VERSION PACKAGE...: everything up to an installed extension; NN in a
+# package's name stands for the version.
+set_up() {
+    local wanted=$1
+    shift
+
+    mkdir -p "$LOG"
+    choose_version "$wanted"
+    say "PostgreSQL $PG on $(. /etc/os-release && echo "$PRETTY_NAME")"
+    require make gcc libc6-dev "postgresql-$PG" "postgresql-server-dev-$PG" \
+        "postgresql-$PG-cron" "${@//NN/$PG}"
+    trap close_work EXIT
+    trap 'exit 130' INT TERM HUP
+    open_work
+    build
+}
