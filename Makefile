@@ -21,6 +21,7 @@ ISOLATION := $(patsubst specs/%.spec,%,$(sort $(wildcard specs/*.spec)))
 TEMP_SERVER = --temp-config=$(CURDIR)/test/server.conf --temp-instance=$(CURDIR)/.run
 REGRESS_OPTS = $(TEMP_SERVER)/regress
 ISOLATION_OPTS = $(TEMP_SERVER)/isolation
+REGRESS_PREP = .run
 PROVE_TESTS := $(sort $(wildcard test/t/*.pl))
 TAP_TESTS := $(if $(PROVE_TESTS),1)
 
@@ -30,6 +31,9 @@ include $(PGXS)
 
 # Debian's PGXS does not track headers.
 $(OBJS) $(OBJS:.o=.bc): $(SOURCE_HEADERS)
+
+.run:
+	mkdir -p $@
 
 # awk and not cat: a part without a last newline must not swallow the next one.
 $(DATA_built): $(PARTS) $(EXTENSION).control
