@@ -74,7 +74,7 @@ is_installed() {
 
 # The version asked for, else the newest that is installed, else the distribution's.
 choose_version() {
-    local wanted=$1 version
+    local wanted=$1 version depends
 
     PG=$wanted
     if [ -z "$PG" ]; then
@@ -83,9 +83,12 @@ choose_version() {
         done
     fi
     if [ -z "$PG" ]; then
-        apt-cache show postgresql >/dev/null 2>&1 || logged apt-update as_root apt-get -qq update
-        PG=$(apt-cache depends postgresql | sed -n 's/.*Depends: postgresql-\([0-9]*\)$/\1/p' | head -n 1)
-        [ -n "$PG" ] || fail "apt knows no package postgresql"
+        if [ -z "$(apt-cache show postgresql 2>/dev/null)" ]; then
+            logged apt-update as_root apt-get -qq update
+        fi
+        depends=$(apt-cache depends postgresql)
+        [[ $depends =~ Depends:\ postgresql-([0-9]+) ]] || fail "apt knows no package postgresql"
+        PG=${BASH_REMATCH[1]}
     fi
     case $PG in
         15 | 16 | 17 | 18) ;;
@@ -95,24 +98,20 @@ choose_version() {
 
 # require PACKAGE...: a name ending in ? is installed only where it can be had.
 require() {
-    local package missing=()
+    local package missing=() wanted=()
 
     for package in "$@"; do
-        is_installed "${package%\?}" || missing+=("$package")
-    done
-    [ ${#missing[@]} -gt 0 ] || return 0
-
-    local known=()
-    for package in "${missing[@]}"; do
-        if [ "${package%\?}" = "$package" ]; then
-            known+=("$package")
-        elif apt-cache show "${package%\?}" 2>/dev/null | grep -q '^Package:'; then
-            known+=("${package%\?}")
+        if is_installed "${package%\?}"; then
+            continue
+        elif [ "$package" = "${package%\?}" ]; then
+            missing+=("$package")
+        elif [ -n "$(apt-cache show "${package%\?}" 2>/dev/null)" ]; then
+            wanted+=("$package")
         fi
     done
-    [ ${#known[@]} -gt 0 ] || return 0
-    say "installing from Debian's packages: ${known[*]}"
-    logged packages as_root "$ROOT/test/lib/install-packages" "${known[@]}"
+    [ ${#missing[@]} -gt 0 ] || [ ${#wanted[@]} -gt 0 ] || return 0
+    say "installing from Debian's packages: ${missing[*]} ${wanted[*]%\?}"
+    logged packages as_root "$ROOT/test/lib/install-packages" "${missing[@]}" "${wanted[@]%\?}"
 }
 
 # The place of work ------------------------------------------------------------
