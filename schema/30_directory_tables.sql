@@ -1,7 +1,8 @@
 -- Directory: who there is, what may be spent, and by which models ---------------
 --
 -- The root (the first account of a path) leads every key: it is the shard key.
--- Ids come from one sequence and are never reused.
+-- Ids come from one sequence and are never reused. An amount is less than 2^62
+-- millionths of its unit, which is where 4611686018427.387904 comes from.
 
 CREATE SEQUENCE quota.definition_id_seq;
 COMMENT ON SEQUENCE quota.definition_id_seq IS
@@ -45,8 +46,8 @@ CREATE TABLE quota.plan_limits (
     rollover      numeric NOT NULL DEFAULT 0,
     carry_overage boolean NOT NULL DEFAULT false,
     CONSTRAINT plan_limits_identity_key UNIQUE (plan, resource, model, period),
-    CONSTRAINT plan_limits_amount_check CHECK (amount >= 0 AND amount = round(amount, 6) AND amount < 4611686018427),
-    CONSTRAINT plan_limits_overdraft_check CHECK (overdraft >= 0 AND overdraft = round(overdraft, 6) AND overdraft < 4611686018427),
+    CONSTRAINT plan_limits_amount_check CHECK (amount >= 0 AND amount = round(amount, 6) AND amount < 4611686018427.387904),
+    CONSTRAINT plan_limits_overdraft_check CHECK (overdraft >= 0 AND overdraft = round(overdraft, 6) AND overdraft < 4611686018427.387904),
     CONSTRAINT plan_limits_policy_check CHECK (policy IN ('hard', 'soft', 'shadow'))
 );
 COMMENT ON TABLE quota.plan_limits IS 'The limits of each plan; every account on the plan has counters of its own';
@@ -121,21 +122,9 @@ CREATE TABLE quota.limits (
     FOREIGN KEY (root_id, account_id) REFERENCES quota.accounts,
     CONSTRAINT limits_identity_key UNIQUE (root_id, scope, resource, model, period),
     CONSTRAINT limits_target_check CHECK (user_id IS NULL OR child_kind IS NULL),
-    CONSTRAINT limits_amount_check CHECK (amount >= 0 AND amount = round(amount, 6) AND amount < 4611686018427),
-    CONSTRAINT limits_overdraft_check CHECK (overdraft >= 0 AND overdraft = round(overdraft, 6) AND overdraft < 4611686018427),
+    CONSTRAINT limits_amount_check CHECK (amount >= 0 AND amount = round(amount, 6) AND amount < 4611686018427.387904),
+    CONSTRAINT limits_overdraft_check CHECK (overdraft >= 0 AND overdraft = round(overdraft, 6) AND overdraft < 4611686018427.387904),
     CONSTRAINT limits_policy_check CHECK (policy IN ('hard', 'soft', 'shadow'))
 );
 COMMENT ON TABLE quota.limits IS
     'How much of a resource a scope may use per period, for models that match; limit_id stays for life, version changes with what is counted';
-
--- Audit: every change of a definition.
-CREATE TABLE quota.audit (
-    audit_id   uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    changed_by text NOT NULL DEFAULT session_user,
-    relation   text NOT NULL,
-    operation  text NOT NULL,
-    before     jsonb,
-    after      jsonb
-);
-COMMENT ON TABLE quota.audit IS 'Every change of a definition: who, when, before and after';

@@ -1,0 +1,684 @@
+-- Directory: the calls by which administrators define it -------------------------
+--
+-- put_* and set_* describe a state: what is already so is not written again, so
+-- they can be repeated, and scripts of definitions can be run again as a whole.
+-- A private function (its name begins with _) checks what several calls share.
+
+-- Checks ----------------------------------------------------------------------
+
+CREATE FUNCTION quota._check_quantity(argument text, quantity numeric) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Checks that a quantity can be counted exactly: whole millionths, less than 2^62.
+-- Errors: 22004 null; 22003 out of range.
+BEGIN
+    IF quantity IS NULL THEN
+        RAISE EXCEPTION '% must not be null', argument
+            USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    IF quantity < 0 THEN
+        RAISE EXCEPTION '% must not be negative: %', argument, quantity
+            USING ERRCODE = 'numeric_value_out_of_range';
+    END IF;
+    IF quantity >= 4611686018427.387904 THEN
+        RAISE EXCEPTION '% is too large: %', argument, quantity
+            USING ERRCODE = 'numeric_value_out_of_range',
+                  DETAIL = 'The largest is 4611686018427.387903.';
+    END IF;
+    IF quantity <> round(quantity, 6) THEN
+        RAISE EXCEPTION '% has more than six decimals: %', argument, quantity
+            USING ERRCODE = 'numeric_value_out_of_range',
+                  DETAIL = 'Quantities are counted in millionths of their unit.';
+    END IF;
+END
+$function$;
+
+CREATE FUNCTION quota._check_user_id(user_id text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Checks the identifier of a user.
+-- Errors: 22004 null; 22023 empty or too long.
+BEGIN
+    IF user_id IS NULL THEN
+        RAISE EXCEPTION 'user_id must not be null'
+            USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    IF user_id = '' THEN
+        RAISE EXCEPTION 'user_id must not be empty'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF octet_length(user_id) > 127 THEN
+        RAISE EXCEPTION 'user_id is too long: % bytes', octet_length(user_id)
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'The identifier of a user has at most 127 bytes.';
+    END IF;
+END
+$function$;
+
+CREATE FUNCTION quota._check_pattern(pattern text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Checks a pattern of models.
+-- Errors: 22004 null; 22023 empty or too long.
+BEGIN
+    IF pattern IS NULL THEN
+        RAISE EXCEPTION 'pattern of models must not be null'
+            USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    IF pattern = '' THEN
+        RAISE EXCEPTION 'pattern of models must not be empty'
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'The pattern * matches every model.';
+    END IF;
+    IF octet_length(pattern) > 255 THEN
+        RAISE EXCEPTION 'pattern of models is too long: % bytes', octet_length(pattern)
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'A pattern has at most 255 bytes.';
+    END IF;
+END
+$function$;
+
+CREATE FUNCTION quota._check_limit(
+    resource text, amount numeric, period quota.period, policy text, overdraft numeric,
+    rollover numeric, carry_overage boolean, model text)
+RETURNS quota.period
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Checks what the limits of accounts and of plans have in common.
+-- Returns: the period, or what stands for null: a month for a flow, else a lifetime.
+-- Errors: XQ006 no such resource; XQ301 a period that the resource cannot have;
+--   0A000 not supported; 22003, 22004, 22023 malformed.
+DECLARE
+    resource_kind text;
+BEGIN
+    IF resource IS NULL OR policy IS NULL OR rollover IS NULL OR carry_overage IS NULL THEN
+        RAISE EXCEPTION 'resource, policy, rollover and carry_overage must not be null'
+            USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    SELECT r.kind INTO resource_kind FROM quota.resources r WHERE r.resource = _check_limit.resource;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'resource "%" does not exist', resource
+            USING ERRCODE = 'XQ006',
+                  HINT = 'Define it with quota.put_resource().';
+    END IF;
+    PERFORM quota._check_quantity('amount', amount);
+    PERFORM quota._check_quantity('overdraft', overdraft);
+    PERFORM quota._check_pattern(model);
+    IF policy NOT IN ('hard', 'soft', 'shadow') THEN
+        RAISE EXCEPTION 'unknown policy: "%"', policy
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'A policy is hard (refused), soft (allowed and flagged) or shadow (only counted).';
+    END IF;
+    IF rollover <> 0 OR carry_overage THEN
+        RAISE EXCEPTION 'limits that carry something into the next period are not supported'
+            USING ERRCODE = 'feature_not_supported',
+                  HINT = 'Leave rollover at 0 and carry_overage at false.';
+    END IF;
+    IF period IS NULL THEN
+        period := CASE WHEN resource_kind = 'flow' THEN 'month' ELSE 'lifetime' END;
+    END IF;
+    IF period::text ~ '^(rolling|refill) ' THEN
+        RAISE EXCEPTION 'period "%" is not supported for limits', period
+            USING ERRCODE = 'feature_not_supported',
+                  HINT = 'Use a calendar period, such as ''month'' or ''6 hours'', or ''lifetime''.';
+    END IF;
+    IF resource_kind <> 'flow' AND period OPERATOR(quota.<>) 'lifetime' THEN
+        RAISE EXCEPTION 'a limit of "%" cannot have the period "%"', resource, period
+            USING ERRCODE = 'XQ301',
+                  DETAIL = format('The resource is a %s, which never resets.', resource_kind),
+                  HINT = 'Leave the period out, or give ''lifetime''.';
+    END IF;
+    RETURN period;
+END
+$function$;
+
+CREATE FUNCTION quota._check_account(account quota.scope) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Checks that a scope can be the name of one account.
+-- Errors: 22004 null; XQ301 it stands for many.
+BEGIN
+    IF account IS NULL THEN
+        RAISE EXCEPTION 'account must not be null'
+            USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    IF quota.is_wildcard(account) THEN
+        RAISE EXCEPTION '"%" is not one account', account
+            USING ERRCODE = 'XQ301',
+                  DETAIL = 'The name * stands for every account of its kind.',
+                  HINT = 'Only quota.set_limit() takes it, as a default for all of them.';
+    END IF;
+END
+$function$;
+
+CREATE FUNCTION quota._account(account quota.scope) RETURNS quota.accounts
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Returns: the account of a scope.
+-- Errors: XQ005 no such account; those of quota._check_account().
+DECLARE
+    found_account quota.accounts;
+BEGIN
+    PERFORM quota._check_account(account);
+    SELECT a.* INTO found_account
+        FROM quota.accounts a
+        WHERE a.scope OPERATOR(quota.=) account;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'account "%" does not exist', account
+            USING ERRCODE = 'XQ005',
+                  HINT = format('Create it with quota.put_account(%L).', account);
+    END IF;
+    RETURN found_account;
+END
+$function$;
+
+CREATE FUNCTION quota._owner(account quota.scope) RETURNS quota.accounts
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Returns: the account of a scope that can have members and accounts below it.
+-- Errors: those of quota._account(); XQ301 the share of a user.
+BEGIN
+    IF quota.kind(account) = 'user' AND quota.parent(account) IS NOT NULL THEN
+        RAISE EXCEPTION '"%" is the share of a user in its parent', account
+            USING ERRCODE = 'XQ301',
+                  DETAIL = 'A share has no members and no accounts below it.',
+                  HINT = 'Personal projects live under the root account of the user.';
+    END IF;
+    RETURN quota._account(account);
+END
+$function$;
+
+-- Resources -------------------------------------------------------------------
+
+CREATE FUNCTION quota.put_resource(resource text, unit text, kind text, description text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Defines a resource, or gives an existing one another unit or description.
+-- Errors: XQ301 the kind would change, or the resource is built in; 22004, 22023 malformed.
+DECLARE
+    existing quota.resources;
+BEGIN
+    IF resource IS NULL OR unit IS NULL OR kind IS NULL THEN
+        RAISE EXCEPTION 'resource, unit and kind must not be null'
+            USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    IF resource !~ '^[a-z_][a-z0-9_]{0,62}$' THEN
+        RAISE EXCEPTION 'invalid name of a resource: "%"', resource
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'A name has at most 63 characters a to z, 0 to 9 and _, and does not begin with a digit.';
+    END IF;
+    IF kind NOT IN ('flow', 'stock', 'concurrency') THEN
+        RAISE EXCEPTION 'unknown kind of resource: "%"', kind
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'A kind is flow (counted per period), stock (up and down, never resets) or concurrency (held while running).';
+    END IF;
+    INSERT INTO quota.resources AS r (resource, unit, kind, description)
+        VALUES (put_resource.resource, put_resource.unit, put_resource.kind, put_resource.description)
+        ON CONFLICT ON CONSTRAINT resources_pkey DO NOTHING;
+    IF FOUND THEN
+        RETURN;
+    END IF;
+    SELECT r.* INTO STRICT existing
+        FROM quota.resources r
+        WHERE r.resource = put_resource.resource
+        FOR NO KEY UPDATE;
+    IF (existing.unit, existing.kind, existing.description)
+            IS NOT DISTINCT FROM (unit, kind, description) THEN
+        RETURN;
+    END IF;
+    IF resource IN ('credit', 'calls', 'storage') THEN
+        RAISE EXCEPTION 'resource "%" is built in and cannot be changed', resource
+            USING ERRCODE = 'XQ301';
+    END IF;
+    IF existing.kind <> kind THEN
+        RAISE EXCEPTION 'the kind of resource "%" cannot change from % to %', resource, existing.kind, kind
+            USING ERRCODE = 'XQ301',
+                  HINT = 'Define another resource.';
+    END IF;
+    UPDATE quota.resources r
+        SET unit = put_resource.unit, description = put_resource.description
+        WHERE r.resource = put_resource.resource;
+END
+$function$;
+COMMENT ON FUNCTION quota.put_resource(text, text, text, text) IS
+    'Defines what can be measured and limited: a flow, a stock or a concurrency; the kind is for life';
+
+-- Accounts --------------------------------------------------------------------
+
+CREATE FUNCTION quota.put_account(
+    scope quota.scope,
+    active boolean DEFAULT true,
+    plan text DEFAULT NULL,
+    attributes jsonb DEFAULT NULL)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Creates an account, or brings an existing one into the state described. What is
+-- not given is not kept: no plan given means no plan.
+-- Returns: the id of the account.
+-- Errors: XQ005 no parent; XQ007 no such plan; XQ301 nothing that can be an account.
+DECLARE
+    existing quota.accounts;
+    parent quota.accounts;
+    new_id bigint;
+    result bigint;
+BEGIN
+    PERFORM quota._check_account(scope);
+    IF active IS NULL THEN
+        RAISE EXCEPTION 'active must not be null'
+            USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    SELECT a.* INTO existing FROM quota.accounts a WHERE a.scope OPERATOR(quota.=) put_account.scope;
+    IF FOUND AND (existing.active, existing.plan, existing.attributes)
+            IS NOT DISTINCT FROM (active, plan, attributes) THEN
+        RETURN existing.account_id;
+    END IF;
+
+    IF quota.parent(scope) IS NOT NULL THEN
+        parent := quota._owner(quota.parent(scope));
+    END IF;
+    IF quota.kind(scope) = 'user' THEN
+        PERFORM quota._check_user_id(quota.name(scope));
+    END IF;
+    IF plan IS NOT NULL AND NOT EXISTS (SELECT FROM quota.plans p WHERE p.plan = put_account.plan) THEN
+        RAISE EXCEPTION 'plan "%" does not exist', plan
+            USING ERRCODE = 'XQ007',
+                  HINT = 'Create it with quota.put_plan().';
+    END IF;
+    IF jsonb_typeof(attributes) <> 'object' THEN
+        RAISE EXCEPTION 'attributes must be a JSON object'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+
+    new_id := nextval('quota.definition_id_seq');
+    INSERT INTO quota.accounts AS a
+            (root_id, account_id, parent_id, scope, kind, name, active, plan, attributes)
+        VALUES (COALESCE(parent.root_id, new_id), new_id, parent.account_id, put_account.scope,
+                quota.kind(put_account.scope), quota.name(put_account.scope),
+                put_account.active, put_account.plan, put_account.attributes)
+        ON CONFLICT ON CONSTRAINT accounts_scope_key DO UPDATE
+            SET active = EXCLUDED.active, plan = EXCLUDED.plan, attributes = EXCLUDED.attributes
+        RETURNING a.account_id INTO result;
+    RETURN result;
+END
+$function$;
+COMMENT ON FUNCTION quota.put_account(quota.scope, boolean, text, jsonb) IS
+    'Creates an account, or brings an existing one into the state described: what is not given gets its default, no plan given means no plan';
+
+CREATE FUNCTION quota.put_member(account quota.scope, user_id text, active boolean DEFAULT true)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Makes a user a member of an account and of everything below it.
+-- Errors: XQ005 no such account; XQ301 the share of a user; 22004, 22023 malformed.
+DECLARE
+    owner quota.accounts := quota._owner(account);
+BEGIN
+    PERFORM quota._check_user_id(user_id);
+    IF active IS NULL THEN
+        RAISE EXCEPTION 'active must not be null'
+            USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    INSERT INTO quota.members AS m (root_id, account_id, user_id, active)
+        VALUES (owner.root_id, owner.account_id, put_member.user_id, put_member.active)
+        ON CONFLICT ON CONSTRAINT members_pkey DO UPDATE
+            SET active = EXCLUDED.active
+            WHERE m.active <> EXCLUDED.active;
+END
+$function$;
+COMMENT ON FUNCTION quota.put_member(quota.scope, text, boolean) IS
+    'Makes a user a member of an account and of everything below it; an inactive member is refused there, whatever is said above';
+
+CREATE FUNCTION quota.drop_member(account quota.scope, user_id text)
+RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Takes back what quota.put_member() said at this account.
+-- Returns: whether there was such a member.
+-- Errors: XQ005 no such account; 22004, 22023 malformed.
+DECLARE
+    target quota.accounts := quota._account(account);
+BEGIN
+    PERFORM quota._check_user_id(user_id);
+    DELETE FROM quota.members m
+        WHERE m.root_id = target.root_id
+          AND m.account_id = target.account_id
+          AND m.user_id = drop_member.user_id;
+    RETURN FOUND;
+END
+$function$;
+COMMENT ON FUNCTION quota.drop_member(quota.scope, text) IS
+    'Takes back what put_member() said at this account; returns whether there was such a member';
+
+-- Models ----------------------------------------------------------------------
+
+CREATE FUNCTION quota._put_model_rule(account quota.scope, pattern text, allow boolean)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Writes the rule of an account about a pattern of models.
+-- Errors: XQ005 no such account; 22004, 22023 malformed.
+DECLARE
+    target quota.accounts := quota._account(account);
+BEGIN
+    PERFORM quota._check_pattern(pattern);
+    INSERT INTO quota.model_rules AS r (root_id, account_id, pattern, allow)
+        VALUES (target.root_id, target.account_id, _put_model_rule.pattern, _put_model_rule.allow)
+        ON CONFLICT ON CONSTRAINT model_rules_pkey DO UPDATE
+            SET allow = EXCLUDED.allow
+            WHERE r.allow <> EXCLUDED.allow;
+END
+$function$;
+
+CREATE FUNCTION quota.allow_model(account quota.scope, pattern text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Allows the models that match the pattern; * stands for any characters.
+-- Errors: XQ005 no such account; 22004, 22023 malformed.
+BEGIN
+    PERFORM quota._put_model_rule(account, pattern, true);
+END
+$function$;
+COMMENT ON FUNCTION quota.allow_model(quota.scope, text) IS
+    'Allows an account the models that match a pattern; an account with such rules may use no others';
+
+CREATE FUNCTION quota.deny_model(account quota.scope, pattern text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Denies the models that match the pattern; * stands for any characters.
+-- Errors: XQ005 no such account; 22004, 22023 malformed.
+BEGIN
+    PERFORM quota._put_model_rule(account, pattern, false);
+END
+$function$;
+COMMENT ON FUNCTION quota.deny_model(quota.scope, text) IS
+    'Denies an account and everything below it the models that match a pattern';
+
+CREATE FUNCTION quota.drop_model_rule(account quota.scope, pattern text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Takes back what allow_model() or deny_model() said about exactly this pattern.
+-- Returns: whether there was such a rule.
+-- Errors: XQ005 no such account; 22004, 22023 malformed.
+DECLARE
+    target quota.accounts := quota._account(account);
+BEGIN
+    PERFORM quota._check_pattern(pattern);
+    DELETE FROM quota.model_rules r
+        WHERE r.root_id = target.root_id
+          AND r.account_id = target.account_id
+          AND r.pattern = drop_model_rule.pattern;
+    RETURN FOUND;
+END
+$function$;
+COMMENT ON FUNCTION quota.drop_model_rule(quota.scope, text) IS
+    'Takes back the rule of an account about exactly this pattern; returns whether there was one';
+
+-- Limits ----------------------------------------------------------------------
+
+CREATE FUNCTION quota._limit_target(
+    account quota.scope,
+    OUT root_id bigint, OUT account_id bigint, OUT user_id text, OUT child_kind text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Says where a limit counts: at an account, at the share of a user in it, or at
+-- each of its children of a kind.
+-- Errors: XQ005 no such account; XQ301 nothing that can have a limit; 22004, 22023 malformed.
+DECLARE
+    parent quota.scope := quota.parent(account);
+    owner quota.accounts;
+BEGIN
+    IF quota.is_wildcard(account) THEN
+        IF parent IS NULL THEN
+            RAISE EXCEPTION '"%" cannot have a limit', account
+                USING ERRCODE = 'XQ301',
+                      DETAIL = 'There is no account above a root that could give a default.',
+                      HINT = 'Put the accounts on a plan.';
+        END IF;
+        owner := quota._owner(parent);
+        child_kind := quota.kind(account);
+    ELSIF parent IS NOT NULL AND quota.kind(account) = 'user' THEN
+        PERFORM quota._check_user_id(quota.name(account));
+        owner := quota._owner(parent);
+        user_id := quota.name(account);
+    ELSE
+        owner := quota._account(account);
+    END IF;
+    root_id := owner.root_id;
+    account_id := owner.account_id;
+END
+$function$;
+
+CREATE FUNCTION quota.set_limit(
+    account quota.scope,
+    resource text,
+    amount numeric,
+    period quota.period DEFAULT NULL,
+    policy text DEFAULT 'hard',
+    overdraft numeric DEFAULT 0,
+    rollover numeric DEFAULT 0,
+    carry_overage boolean DEFAULT false,
+    model text DEFAULT '*')
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Creates the limit of (account, resource, model, period), or changes how much it is.
+-- The account may also be the share of a user (company:acme/user:ann) or the default
+-- for all children of a kind (company:acme/user:*).
+-- Returns: the id of the limit, which stays until it is dropped.
+-- Errors: XQ005 no such account; XQ006 no such resource; XQ301 nothing that can have
+--   such a limit; 0A000 not supported; 22003, 22004, 22023 malformed.
+DECLARE
+    target record;
+    existing quota.limits;
+    result bigint;
+BEGIN
+    period := quota._check_limit(resource, amount, period, policy, overdraft, rollover,
+                                 carry_overage, model);
+    SELECT * INTO target FROM quota._limit_target(account);
+    SELECT l.* INTO existing
+        FROM quota.limits l
+        WHERE l.root_id = target.root_id
+          AND l.scope OPERATOR(quota.=) account
+          AND l.resource = set_limit.resource
+          AND l.model = set_limit.model
+          AND l.period OPERATOR(quota.=) set_limit.period;
+    IF FOUND AND (existing.amount, existing.policy, existing.overdraft)
+            IS NOT DISTINCT FROM (amount, policy, overdraft) THEN
+        RETURN existing.limit_id;
+    END IF;
+
+    -- The id and the version of an existing limit stay: what it counts is its identity.
+    INSERT INTO quota.limits AS l
+            (root_id, limit_id, version, account_id, user_id, child_kind, scope, resource, model,
+             period, amount, policy, overdraft, rollover, carry_overage)
+        VALUES (target.root_id, nextval('quota.definition_id_seq'), nextval('quota.definition_id_seq'),
+                target.account_id, target.user_id, target.child_kind, account, set_limit.resource,
+                set_limit.model, set_limit.period, set_limit.amount, set_limit.policy,
+                set_limit.overdraft, set_limit.rollover, set_limit.carry_overage)
+        ON CONFLICT ON CONSTRAINT limits_identity_key DO UPDATE
+            SET amount = EXCLUDED.amount, policy = EXCLUDED.policy, overdraft = EXCLUDED.overdraft
+        RETURNING l.limit_id INTO result;
+    RETURN result;
+END
+$function$;
+COMMENT ON FUNCTION quota.set_limit(quota.scope, text, numeric, quota.period, text, numeric, numeric, boolean, text) IS
+    'Sets how much of a resource an account, the share of a user or all children of a kind may use per period; a null period is a month for a flow and a lifetime for everything else';
+
+CREATE FUNCTION quota.drop_limit(limit_id bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Drops a limit; without one, a level is unlimited, or a default or a plan applies.
+-- Errors: XQ008 no such limit; XQ301 a limit of a plan; 22004 null.
+DECLARE
+    plan_name text;
+BEGIN
+    IF limit_id IS NULL THEN
+        RAISE EXCEPTION 'limit_id must not be null'
+            USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    DELETE FROM quota.limits l WHERE l.limit_id = drop_limit.limit_id;
+    IF FOUND THEN
+        RETURN;
+    END IF;
+    SELECT p.plan INTO plan_name FROM quota.plan_limits p WHERE p.limit_id = drop_limit.limit_id;
+    IF FOUND THEN
+        RAISE EXCEPTION 'limit % belongs to plan "%"', limit_id, plan_name
+            USING ERRCODE = 'XQ301',
+                  HINT = 'Call quota.put_plan() with the limits that shall remain.';
+    END IF;
+    RAISE EXCEPTION 'limit % does not exist', limit_id
+        USING ERRCODE = 'XQ008';
+END
+$function$;
+COMMENT ON FUNCTION quota.drop_limit(bigint) IS
+    'Drops a limit; without one a level is unlimited, or a default of the parent or a plan applies';
+
+-- Plans -----------------------------------------------------------------------
+
+CREATE FUNCTION quota._put_plan_limit(plan text, definition jsonb) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Creates one limit of a plan, or changes how much it is.
+-- Returns: the id of the limit.
+-- Errors: those of quota._check_limit(); XQ301 not an object, or an unknown key.
+DECLARE
+    keys constant text[] := ARRAY['resource', 'amount', 'period', 'policy', 'overdraft',
+                                  'rollover', 'carry_overage', 'model'];
+    unknown_key text;
+    wanted record;
+    existing quota.plan_limits;
+    result bigint;
+BEGIN
+    IF jsonb_typeof(definition) <> 'object' THEN
+        RAISE EXCEPTION 'a limit must be a JSON object, not %', definition
+            USING ERRCODE = 'XQ301';
+    END IF;
+    SELECT k.name INTO unknown_key
+        FROM jsonb_object_keys(definition) AS k(name)
+        WHERE k.name <> ALL (keys)
+        ORDER BY k.name;
+    IF FOUND THEN
+        RAISE EXCEPTION 'a limit has no "%"', unknown_key
+            USING ERRCODE = 'XQ301',
+                  HINT = format('The keys of a limit are %s.', array_to_string(keys, ', '));
+    END IF;
+
+    SELECT d.resource, d.amount, d.period,
+           COALESCE(d.policy, 'hard') AS policy,
+           COALESCE(d.overdraft, 0) AS overdraft,
+           COALESCE(d.rollover, 0) AS rollover,
+           COALESCE(d.carry_overage, false) AS carry_overage,
+           COALESCE(d.model, '*') AS model
+        INTO wanted
+        FROM jsonb_to_record(definition)
+            AS d(resource text, amount numeric, period quota.period, policy text,
+                 overdraft numeric, rollover numeric, carry_overage boolean, model text);
+    wanted.period := quota._check_limit(wanted.resource, wanted.amount, wanted.period, wanted.policy,
+                                        wanted.overdraft, wanted.rollover, wanted.carry_overage,
+                                        wanted.model);
+    SELECT p.* INTO existing
+        FROM quota.plan_limits p
+        WHERE p.plan = _put_plan_limit.plan
+          AND p.resource = wanted.resource
+          AND p.model = wanted.model
+          AND p.period OPERATOR(quota.=) wanted.period;
+    IF FOUND AND (existing.amount, existing.policy, existing.overdraft)
+            IS NOT DISTINCT FROM (wanted.amount, wanted.policy, wanted.overdraft) THEN
+        RETURN existing.limit_id;
+    END IF;
+    INSERT INTO quota.plan_limits AS p
+            (limit_id, version, plan, resource, model, period, amount, policy, overdraft,
+             rollover, carry_overage)
+        VALUES (nextval('quota.definition_id_seq'), nextval('quota.definition_id_seq'),
+                _put_plan_limit.plan, wanted.resource, wanted.model, wanted.period, wanted.amount,
+                wanted.policy, wanted.overdraft, wanted.rollover, wanted.carry_overage)
+        ON CONFLICT ON CONSTRAINT plan_limits_identity_key DO UPDATE
+            SET amount = EXCLUDED.amount, policy = EXCLUDED.policy, overdraft = EXCLUDED.overdraft
+        RETURNING p.limit_id INTO result;
+    RETURN result;
+END
+$function$;
+
+CREATE FUNCTION quota.put_plan(plan text, limits jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Creates a plan, or gives an existing one exactly these limits. limits is an array of
+-- {"resource","amount","period","policy","overdraft","rollover","carry_overage","model"},
+-- of which resource and amount are required. A limit that was there before (the same
+-- resource, model and period) keeps its id, and with it what has been counted.
+-- Errors: XQ006 no such resource; XQ301 malformed plan; 0A000 not supported; 22xxx
+--   malformed values; DETAIL says in which of the limits.
+DECLARE
+    definition jsonb;
+    ordinal bigint;
+    id bigint;
+    ids bigint[] := '{}';
+    why text;
+    how text;
+BEGIN
+    IF plan IS NULL OR limits IS NULL THEN
+        RAISE EXCEPTION 'plan and limits must not be null'
+            USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    IF plan = '' OR octet_length(plan) > 255 THEN
+        RAISE EXCEPTION 'invalid name of a plan: "%"', left(plan, 60)
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'A name has 1 to 255 bytes.';
+    END IF;
+    IF jsonb_typeof(limits) <> 'array' THEN
+        RAISE EXCEPTION 'limits must be a JSON array of objects'
+            USING ERRCODE = 'XQ301';
+    END IF;
+
+    -- One call at a time per plan.
+    INSERT INTO quota.plans AS p (plan) VALUES (put_plan.plan)
+        ON CONFLICT ON CONSTRAINT plans_pkey DO NOTHING;
+    PERFORM FROM quota.plans p WHERE p.plan = put_plan.plan FOR NO KEY UPDATE;
+
+    FOR definition, ordinal IN
+        SELECT e.value, e.ordinality FROM jsonb_array_elements(limits) WITH ORDINALITY AS e
+    LOOP
+        BEGIN
+            id := quota._put_plan_limit(plan, definition);
+            IF id = ANY (ids) THEN
+                RAISE EXCEPTION 'a limit of this resource, model and period is there twice'
+                    USING ERRCODE = 'XQ301';
+            END IF;
+        EXCEPTION
+            WHEN data_exception OR feature_not_supported OR SQLSTATE 'XQ006' OR SQLSTATE 'XQ301' THEN
+                GET STACKED DIAGNOSTICS why = PG_EXCEPTION_DETAIL, how = PG_EXCEPTION_HINT;
+                RAISE EXCEPTION '%', SQLERRM
+                    USING ERRCODE = SQLSTATE,
+                          DETAIL = concat_ws(' ', NULLIF(why, ''),
+                                             format('This is limit %s of plan "%s".', ordinal, plan)),
+                          HINT = how;
+        END;
+        ids := ids || id;
+    END LOOP;
+    DELETE FROM quota.plan_limits p WHERE p.plan = put_plan.plan AND p.limit_id <> ALL (ids);
+END
+$function$;
+COMMENT ON FUNCTION quota.put_plan(text, jsonb) IS
+    'Gives a plan exactly these limits: an array of objects with resource, amount, period, policy, overdraft, rollover, carry_overage and model, as in set_limit()';

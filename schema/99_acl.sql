@@ -1,0 +1,27 @@
+-- Privileges: nothing for PUBLIC -------------------------------------------------------
+--
+-- What a role may do it is given by quota.grant_access().
+
+REVOKE ALL ON SCHEMA quota FROM PUBLIC;
+
+DO $do$
+DECLARE
+    object text;
+BEGIN
+    FOR object IN
+        SELECT CASE d.classid
+                   WHEN 'pg_proc'::regclass THEN format('ROUTINE %s', d.objid::regprocedure)
+                   WHEN 'pg_type'::regclass THEN format('TYPE %s', d.objid::regtype)
+                   ELSE format('%s %s', CASE WHEN c.relkind = 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass)
+               END
+        FROM pg_depend d
+        JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+        LEFT JOIN pg_class c ON d.classid = 'pg_class'::regclass AND d.objid = c.oid
+        WHERE e.extname = 'xavier_quota' AND d.deptype = 'e'
+          AND (d.classid IN ('pg_proc'::regclass, 'pg_type'::regclass)
+               OR c.relkind IN ('r', 'p', 'v', 'm', 'S'))
+    LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', object);
+    END LOOP;
+END
+$do$;
