@@ -8,17 +8,11 @@
 #include "xavier_quota.h"
 #include "fmgr.h"
 
+#include "types/components.h"
+#include "types/micros.h"
+
 /* A varlena of components sorted by resource, none of them zero; see amount.c. */
 typedef struct varlena Amount;
-
-/* One component outside of a datum. */
-typedef struct AmountEntry
-{
-	const char *resource; /* NUL-terminated */
-	int64 micros;
-} AmountEntry;
-
-#define AMOUNT_MAX_ENTRIES 64
 
 #define DatumGetAmountP(datum) ((Amount *) PG_DETOAST_DATUM_PACKED(datum))
 #define PG_GETARG_AMOUNT_P(n) DatumGetAmountP(PG_GETARG_DATUM(n))
@@ -35,11 +29,9 @@ extern int64 amount_get(const Amount *amount, const char *resource); /* 0 if abs
 extern bool amount_is_zero(const Amount *amount);
 extern Amount *amount_add(const Amount *a, const Amount *b);
 extern Amount *amount_subtract(const Amount *a, const Amount *b);
+extern Amount *amount_multiply(const Amount *amount, Numeric factor); /* rounds up */
+extern bool amount_fits_in(const Amount *a, const Amount *b);         /* in every component */
 extern Amount *amount_parse(const char *text);
 extern char *amount_to_cstring(const Amount *amount);
-
-/* '12.5' for 12500000: no trailing zeros, no exponent. buffer holds MICROS_TEXT_SIZE. */
-#define MICROS_TEXT_SIZE 28
-extern int micros_to_cstring(int64 micros, char *buffer);
 
 #endif /* XAVIER_QUOTA_TYPES_AMOUNT_H */
