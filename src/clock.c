@@ -10,10 +10,10 @@
 #include "xavier_quota.h"
 
 #include "fmgr.h"
-#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
+#include "civil.h"
 #include "compat.h"
 
 PG_FUNCTION_INFO_V1(quota_now);
@@ -23,21 +23,33 @@ static char *clock_setting = NULL;
 /* The parsed setting; DT_NOBEGIN stands for the wall clock. */
 static TimestampTz clock_fixed = DT_NOBEGIN;
 
+/*
+ * Parses the setting. It must not raise anything: the postmaster, which reads the
+ * configuration file, would go down. Nor may it depend on the session: a parallel
+ * worker gets its settings one after the other, TimeZone perhaps later than this.
+ */
 static bool
 check_clock(char **newval, void **extra, GucSource source pg_attribute_unused())
 {
 	TimestampTz instant = DT_NOBEGIN;
 	TimestampTz *parsed;
+	const char *cursor = *newval;
 
-	if (*newval != NULL && (*newval)[0] != '\0')
+	if (cursor != NULL && *cursor != '\0')
 	{
-		/* Parsing reads the time zone database, but no catalog: safe in a check hook. */
-		instant = DatumGetTimestampTz(DirectFunctionCall3(
-			timestamptz_in, CStringGetDatum(*newval), ObjectIdGetDatum(InvalidOid),
-			Int32GetDatum(-1)));
-		if (TIMESTAMP_NOT_FINITE(instant))
+		CivilResult result = civil_parse_instant(&cursor, &instant);
+
+		if (result == CIVIL_OUT_OF_RANGE)
 		{
-			GUC_check_errdetail("The clock must be a finite instant.");
+			GUC_check_errdetail("There is no such date, time or offset.");
+			return false;
+		}
+		if (result == CIVIL_MALFORMED || *cursor != '\0')
+		{
+			GUC_check_errdetail("Unexpected text at byte %d.", (int) (cursor - *newval) + 1);
+			GUC_check_errhint(
+				"Write an instant such as 2026-01-31 15:00:00+01; without an offset it is UTC. "
+				"An empty value means the wall clock.");
 			return false;
 		}
 	}

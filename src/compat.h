@@ -15,4 +15,13 @@
 #define compat_guc_malloc(size) malloc(size)
 #endif
 
+/* make_range() takes a context for soft errors since 16. */
+#if PG_VERSION_NUM >= 160000
+#define compat_make_range(typcache, lower, upper, empty) \
+	make_range((typcache), (lower), (upper), (empty), NULL)
+#else
+#define compat_make_range(typcache, lower, upper, empty) \
+	make_range((typcache), (lower), (upper), (empty))
+#endif
+
 #endif /* XAVIER_QUOTA_COMPAT_H */

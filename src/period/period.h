@@ -10,27 +10,57 @@
 #include "datatype/timestamp.h"
 #include "fmgr.h"
 
+/* A varlena whose bytes compare with memcmp in the type's order; see period.c. */
 typedef struct varlena Period;
 
 typedef enum PeriodKind
 {
 	PERIOD_CALENDAR,  /* every n hours, days, weeks, months or years from an anchor in a zone */
-	PERIOD_ROLLING,	  /* the last so many hours */
+	PERIOD_ROLLING,   /* the last so many hours */
 	PERIOD_REPLENISH, /* token bucket: rate and burst */
-	PERIOD_LIFETIME	  /* never resets */
+	PERIOD_LIFETIME   /* never resets */
 } PeriodKind;
+
+/* The bucket of a replenishing period: rate_micros flow back every per_us, at most burst_micros. */
+typedef struct PeriodRefill
+{
+	int64 rate_micros;
+	int64 per_us;
+	int64 burst_micros;
+} PeriodRefill;
 
 #define DatumGetPeriodP(datum) ((Period *) PG_DETOAST_DATUM_PACKED(datum))
 #define PG_GETARG_PERIOD_P(n) DatumGetPeriodP(PG_GETARG_DATUM(n))
+#define PeriodPGetDatum(period) PointerGetDatum(period)
 
 /* Functions in period.c */
 extern PeriodKind period_kind(const Period *period);
+extern int period_compare(const Period *a, const Period *b);
 
 /*
- * The period [start, end) that contains at. A lifetime is [-infinity, infinity).
- * Calendar and lifetime only: the others have no boundaries (elog).
+ * How long an amount counts, in microseconds: the window of a rolling period,
+ * burst / rate of a replenishing one, rounded up. Those two only (elog).
  */
-extern void period_bounds(const Period *period, TimestampTz at, TimestampTz *start,
-						  TimestampTz *end);
+extern int64 period_window_us(const Period *period);
+
+/* Replenishing periods only (elog). */
+extern void period_refill(const Period *period, PeriodRefill *refill);
+
+/* Functions in period_text.c; results are palloc'd, malformed text raises 22P02 and the like. */
+extern Period *period_parse(const char *text);
+extern char *period_to_cstring(const Period *period);
+
+/*
+ * Function in period_bounds.c: the period [start, end) that contains at. A
+ * lifetime is [-infinity, infinity). Calendar and lifetime only: the others have
+ * no boundaries (elog).
+ *
+ * Costs well under a microsecond, allocates nothing and looks at no catalog. The
+ * first use of a zone in a backend reads its file. Raises 22008 if a calendar
+ * period is asked for an infinite instant, 22023 if the server no longer knows
+ * the zone: call it before, not while, holding a lightweight lock.
+ */
+extern void
+period_bounds(const Period *period, TimestampTz at, TimestampTz *start, TimestampTz *end);
 
 #endif /* XAVIER_QUOTA_PERIOD_PERIOD_H */
