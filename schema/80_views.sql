@@ -1,0 +1,188 @@
+-- Views for Xavier Admin -----------------------------------------------------------
+--
+-- Plain views with the rights of their owner: whoever may read a view needs no right
+-- on the tables below it. Amounts are numeric, in units of the resource. Column names
+-- are a contract: columns are added, never renamed.
+
+-- The components of an amount. No SET search_path, so that it is inlined.
+CREATE FUNCTION quota._amount_entries(amount quota.amount) RETURNS TABLE (resource text, quantity numeric)
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE ROWS 3
+AS $function$
+    SELECT e.key, e.value::pg_catalog.numeric FROM pg_catalog.jsonb_each_text($1::pg_catalog.jsonb) AS e
+$function$;
+
+-- Accounts --------------------------------------------------------------------
+
+CREATE VIEW quota.admin_accounts AS
+SELECT r.scope AS root,
+       a.scope,
+       p.scope AS parent,
+       a.kind,
+       a.name,
+       a.active,
+       a.plan,
+       a.attributes,
+       (SELECT count(*) FROM quota.members m
+        WHERE m.root_id = a.root_id AND m.account_id = a.account_id AND m.active) AS members,
+       (SELECT count(*) FROM quota.limits l
+        WHERE l.root_id = a.root_id AND l.account_id = a.account_id) AS limits,
+       a.created_at,
+       a.account_id
+FROM quota.accounts a
+JOIN quota.accounts r ON r.root_id = a.root_id AND r.account_id = a.root_id
+LEFT JOIN quota.accounts p ON p.root_id = a.root_id AND p.account_id = a.parent_id;
+
+COMMENT ON VIEW quota.admin_accounts IS 'Every account: companies, projects, users and what is between them';
+COMMENT ON COLUMN quota.admin_accounts.root IS 'First account of the path: who pays in the end';
+COMMENT ON COLUMN quota.admin_accounts.scope IS 'Path of the account';
+COMMENT ON COLUMN quota.admin_accounts.parent IS 'Account above it; null for a root';
+COMMENT ON COLUMN quota.admin_accounts.kind IS 'Kind of the account, the last one of its path';
+COMMENT ON COLUMN quota.admin_accounts.name IS 'Name of the account, the last one of its path';
+COMMENT ON COLUMN quota.admin_accounts.active IS 'Whether requests may spend here; an inactive account also stops everything below it';
+COMMENT ON COLUMN quota.admin_accounts.plan IS 'Plan whose limits apply where the account has none of its own';
+COMMENT ON COLUMN quota.admin_accounts.attributes IS 'What the administrator attached to the account';
+COMMENT ON COLUMN quota.admin_accounts.members IS 'Active members of this very account, without those of accounts above';
+COMMENT ON COLUMN quota.admin_accounts.limits IS 'Limits set at this account, for shares of users in it, or as defaults for its children';
+COMMENT ON COLUMN quota.admin_accounts.created_at IS 'When the account was created';
+COMMENT ON COLUMN quota.admin_accounts.account_id IS 'Id of the account, as returned by quota.put_account()';
+
+-- Holds -----------------------------------------------------------------------
+
+CREATE VIEW quota.admin_holds AS
+SELECT h.hold_id,
+       r.scope AS root,
+       h.scope,
+       h.user_id,
+       h.model,
+       h.amount,
+       (SELECT c.quantity FROM quota._amount_entries(h.amount) AS c WHERE c.resource = 'credit') AS credit,
+       h.held_at,
+       t.now - h.held_at AS age,
+       h.expires_at,
+       h.expires_at <= t.now AS overdue
+FROM quota.holds h
+LEFT JOIN quota.accounts r ON r.root_id = h.root_id AND r.account_id = h.root_id
+CROSS JOIN (SELECT quota.now()) AS t (now);
+
+COMMENT ON VIEW quota.admin_holds IS 'Open holds: reserved for generations that run now, not yet settled or released';
+COMMENT ON COLUMN quota.admin_holds.hold_id IS 'Id of the hold';
+COMMENT ON COLUMN quota.admin_holds.root IS 'First account of the path: who pays in the end';
+COMMENT ON COLUMN quota.admin_holds.scope IS 'Project, or other account, in which the request was made';
+COMMENT ON COLUMN quota.admin_holds.user_id IS 'User who made the request';
+COMMENT ON COLUMN quota.admin_holds.model IS 'Model that was asked for; null for an amount without a model';
+COMMENT ON COLUMN quota.admin_holds.amount IS 'What is held of each resource';
+COMMENT ON COLUMN quota.admin_holds.credit IS 'Credits held; null if none';
+COMMENT ON COLUMN quota.admin_holds.held_at IS 'When the hold was made; it counts in the periods of this instant';
+COMMENT ON COLUMN quota.admin_holds.age IS 'How long ago the hold was made';
+COMMENT ON COLUMN quota.admin_holds.expires_at IS 'From when on the hold may be expired';
+COMMENT ON COLUMN quota.admin_holds.overdue IS 'Whether the hold is past that time and waits for expiry';
+
+-- Events ----------------------------------------------------------------------
+
+CREATE VIEW quota.admin_events AS
+SELECT e.hold_id,
+       e.seq,
+       e.kind,
+       e.outcome,
+       r.scope AS root,
+       e.scope,
+       e.user_id,
+       e.model,
+       e.held,
+       e.charged,
+       COALESCE(c.credit, 0) AS credit,
+       COALESCE(c.calls, 0) AS calls,
+       e.cost_usd,
+       e.held_at,
+       e.recorded_at,
+       e.seq > 1 AS late,
+       e.card_id,
+       e.usage,
+       e.reason
+FROM quota.events e
+LEFT JOIN quota.accounts r ON r.root_id = e.root_id AND r.account_id = e.root_id
+CROSS JOIN LATERAL (
+    SELECT sum(c.quantity) FILTER (WHERE c.resource = 'credit'),
+           sum(c.quantity) FILTER (WHERE c.resource = 'calls')
+    FROM quota._amount_entries(e.charged) AS c) AS c (credit, calls);
+
+COMMENT ON VIEW quota.admin_events IS 'The ledger: every settlement, release, expiry, charge and adjustment';
+COMMENT ON COLUMN quota.admin_events.hold_id IS 'Id of the hold that was closed, or of the charge or adjustment';
+COMMENT ON COLUMN quota.admin_events.seq IS 'Number of the event of this hold';
+COMMENT ON COLUMN quota.admin_events.kind IS 'What happened';
+COMMENT ON COLUMN quota.admin_events.outcome IS 'How the generation ended, as told by the worker';
+COMMENT ON COLUMN quota.admin_events.root IS 'First account of the path: who pays in the end';
+COMMENT ON COLUMN quota.admin_events.scope IS 'Project, or other account, in which the request was made';
+COMMENT ON COLUMN quota.admin_events.user_id IS 'User who made the request; null for an adjustment of an account';
+COMMENT ON COLUMN quota.admin_events.model IS 'Model that was used; null for an amount without a model';
+COMMENT ON COLUMN quota.admin_events.held IS 'What had been held of each resource';
+COMMENT ON COLUMN quota.admin_events.charged IS 'What was used of each resource';
+COMMENT ON COLUMN quota.admin_events.credit IS 'Credits used';
+COMMENT ON COLUMN quota.admin_events.calls IS 'Calls used';
+COMMENT ON COLUMN quota.admin_events.cost_usd IS 'Cost in US dollars, exact, before rounding to credits';
+COMMENT ON COLUMN quota.admin_events.held_at IS 'When the hold, charge or adjustment was made; it counts in the periods of this instant';
+COMMENT ON COLUMN quota.admin_events.recorded_at IS 'When the event was recorded';
+COMMENT ON COLUMN quota.admin_events.late IS 'Whether it was recorded after the hold had been closed already';
+COMMENT ON COLUMN quota.admin_events.card_id IS 'Version of the rate card that priced it';
+COMMENT ON COLUMN quota.admin_events.usage IS 'Usage as told by the worker';
+COMMENT ON COLUMN quota.admin_events.reason IS 'Reason as told by the caller';
+
+-- Usage -----------------------------------------------------------------------
+
+-- Roll-up and marks move together in one transaction, so that in any snapshot an event
+-- is either rolled up or not below the mark.
+CREATE VIEW quota.admin_usage_daily AS
+WITH usage AS (
+    SELECT u.root_id, u.account_id, u.hour AS held_at, u.user_id, u.model, u.resource, u.used, u.events
+    FROM quota.usage_hourly u
+    WHERE u.leaf
+    UNION ALL
+    SELECT e.root_id, e.levels[cardinality(e.levels)], e.held_at, COALESCE(e.user_id, ''),
+           COALESCE(e.model, ''), c.resource, c.quantity, 1
+    FROM quota.events e
+    LEFT JOIN quota.fold_marks f ON f.root_id = e.root_id AND f.origin = e.origin
+    CROSS JOIN LATERAL quota._amount_entries(e.charged) AS c
+    WHERE f.mark IS NULL OR e.xid >= f.mark
+)
+SELECT (u.held_at AT TIME ZONE 'UTC')::date AS day,
+       r.scope AS root,
+       a.scope,
+       CASE WHEN r.kind = 'company' THEN r.name END AS company,
+       CASE WHEN a.kind = 'project' THEN a.name END AS project,
+       NULLIF(u.user_id, '') AS user_id,
+       NULLIF(u.model, '') AS model,
+       u.resource,
+       sum(u.used) AS used,
+       sum(u.events)::bigint AS events
+FROM usage u
+LEFT JOIN quota.accounts r ON r.root_id = u.root_id AND r.account_id = u.root_id
+LEFT JOIN quota.accounts a ON a.root_id = u.root_id AND a.account_id = u.account_id
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8;
+
+COMMENT ON VIEW quota.admin_usage_daily IS 'What was used, by day, account, user, model and resource';
+COMMENT ON COLUMN quota.admin_usage_daily.day IS 'Day, in UTC, on which the hold or charge was made';
+COMMENT ON COLUMN quota.admin_usage_daily.root IS 'First account of the path: who pays in the end';
+COMMENT ON COLUMN quota.admin_usage_daily.scope IS 'Project, or other account, in which the requests were made';
+COMMENT ON COLUMN quota.admin_usage_daily.company IS 'Name of the root if it is a company';
+COMMENT ON COLUMN quota.admin_usage_daily.project IS 'Name of the account if it is a project';
+COMMENT ON COLUMN quota.admin_usage_daily.user_id IS 'User who made the requests; null for adjustments of an account';
+COMMENT ON COLUMN quota.admin_usage_daily.model IS 'Model that was used; null for amounts without a model';
+COMMENT ON COLUMN quota.admin_usage_daily.resource IS 'What was used';
+COMMENT ON COLUMN quota.admin_usage_daily.used IS 'How much was used, in units of the resource';
+COMMENT ON COLUMN quota.admin_usage_daily.events IS 'Events that used it';
+
+-- Audit -----------------------------------------------------------------------
+
+CREATE VIEW quota.admin_audit AS
+SELECT a.changed_at, a.changed_by, a.acting_as, a.relation, a.operation, a.before, a.after, a.audit_id
+FROM quota.audit a;
+
+COMMENT ON VIEW quota.admin_audit IS 'Every change of a definition';
+COMMENT ON COLUMN quota.admin_audit.changed_at IS 'When it was changed';
+COMMENT ON COLUMN quota.admin_audit.changed_by IS 'Role that had logged in';
+COMMENT ON COLUMN quota.admin_audit.acting_as IS 'Role it had set, if another';
+COMMENT ON COLUMN quota.admin_audit.relation IS 'Table of schema quota in which the definition is';
+COMMENT ON COLUMN quota.admin_audit.operation IS 'INSERT, UPDATE, DELETE or TRUNCATE';
+COMMENT ON COLUMN quota.admin_audit.before IS 'The definition before; null if it was created';
+COMMENT ON COLUMN quota.admin_audit.after IS 'The definition after; null if it was removed';
+COMMENT ON COLUMN quota.admin_audit.audit_id IS 'Id of the entry';
