@@ -29,6 +29,7 @@
 
 #include "civil.h"
 #include "period/period_internal.h"
+#include "types/micros.h"
 
 #define LIFETIME_SIZE 1
 #define ROLLING_SIZE 10
@@ -97,7 +98,7 @@ period_check(const PeriodParts *parts)
 	{
 		if (parts->rate_micros < 1 || parts->rate_micros > MICROS_MAX || parts->burst_micros < 1 ||
 			parts->burst_micros > MICROS_MAX)
-			return "The rate and the burst must be greater than 0 and less than 4611686018427.387904.";
+			return "The rate and the burst must be greater than 0 and at most " MICROS_MAX_TEXT ".";
 		if (refill_duration_us(parts) > PERIOD_SECONDS_MAX * USECS_PER_SEC)
 			return "It must not take more than 1000 years to refill the burst.";
 	}

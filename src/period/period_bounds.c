@@ -166,7 +166,7 @@ calendar_bounds(const PeriodParts *parts, TimestampTz at, TimestampTz *start, Ti
 	int64 k;
 	int ignored;
 
-	calendar.zone = period_zone_find(parts->zone, parts->zone_length);
+	calendar.zone = period_zone(parts);
 	calendar.anchor_day = local_day(parts->anchor);
 	calendar.anchor_day_usec = parts->anchor - calendar.anchor_day * USECS_PER_DAY;
 	day = local_day(instant_to_local(at, calendar.zone));
@@ -202,8 +202,8 @@ elapsed_bounds(const PeriodParts *parts, TimestampTz at, TimestampTz *start, Tim
 {
 	int64 length_us = parts->length * USECS_PER_SEC;
 	int64 day = local_day(parts->anchor);
-	TimestampTz anchor = local_to_instant(day, parts->anchor - day * USECS_PER_DAY,
-										  period_zone_find(parts->zone, parts->zone_length));
+	TimestampTz anchor =
+		local_to_instant(day, parts->anchor - day * USECS_PER_DAY, period_zone(parts));
 	int64 phase = floor_modulo(anchor, length_us); /* keeps the difference below from overflowing */
 	TimestampTz first = at - floor_modulo(at - phase, length_us);
 

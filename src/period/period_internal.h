@@ -47,6 +47,6 @@ extern const char *period_check(const PeriodParts *parts);
 
 /* Functions in period_zone.c */
 extern void period_set_zone(PeriodParts *parts, const char *name, int length);
-extern pg_tz *period_zone_find(const char *name, int length);
+extern pg_tz *period_zone(const PeriodParts *parts);
 
 #endif /* XAVIER_QUOTA_PERIOD_PERIOD_INTERNAL_H */

@@ -26,16 +26,15 @@
  */
 #include "xavier_quota.h"
 
-#include "common/int.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
 #include "civil.h"
 #include "period/period_internal.h"
-#include "types/amount.h"
+#include "types/micros.h"
+#include "types/reader.h"
 
-/* Longest text that can be a period, with blanks to spare. */
-#define PERIOD_TEXT_MAX 1000
+#define PERIOD_TYPE_NAME "quota.period"
 
 /* Longest word of the language, and its NUL. */
 #define WORD_SIZE 16
@@ -63,32 +62,16 @@ static const UnitName unit_names[] = {
 	{"year", PERIOD_MONTHS, MONTHS_PER_YEAR},
 };
 
-/* A text being read. */
-typedef struct Reader
-{
-	const char *text; /* all of it, NUL-terminated */
-	const char *at;   /* what comes next */
-} Reader;
-
 /*
- * Raises the error for text that cannot be read, and says where. All that was
- * read before is ASCII, so bytes are characters.
+ * Raises the error for text that cannot be read: what was expected, and where.
  */
 static void
-reader_fail(const Reader *reader, int sqlstate, const char *problem)
+period_fail(const TextReader *reader, int sqlstate, const char *expected)
 {
 	ereport(ERROR,
-			(errcode(sqlstate),
-			 errmsg("invalid input syntax for type %s: \"%s\"", "quota.period", reader->text),
-			 errdetail("%s at character %d.", problem, (int) (reader->at - reader->text) + 1),
-			 errhint("Write for example month, 1 month from 2026-01-31 in Europe/Berlin, 6 hours, "
-					 "rolling 24 hours, refill 100 per 1 minute up to 500 or lifetime.")));
-}
-
-static void
-reader_skip_blanks(Reader *reader)
-{
-	reader->at += strspn(reader->at, CIVIL_BLANKS);
+			(errcode(sqlstate), reader_errmsg(reader), reader_errexpected(reader, expected),
+			 errhint("Periods are written like month, 1 month from 2026-01-31 in Europe/Berlin, 6 "
+					 "hours, rolling 24 hours, refill 100 per 1 minute up to 500 or lifetime.")));
 }
 
 /*
@@ -97,11 +80,11 @@ reader_skip_blanks(Reader *reader)
  * Returns the length of the whole word.
  */
 static int
-reader_peek_word(Reader *reader, char *word)
+word_peek(TextReader *reader, char *word)
 {
 	int length = 0;
 
-	reader_skip_blanks(reader);
+	reader_skip_space(reader);
 	for (;; length++)
 	{
 		char letter = reader->at[length];
@@ -121,10 +104,10 @@ reader_peek_word(Reader *reader, char *word)
  * Moves past the next word if it is the given one.
  */
 static bool
-reader_take_word(Reader *reader, const char *expected)
+word_accept(TextReader *reader, const char *expected)
 {
 	char word[WORD_SIZE];
-	int length = reader_peek_word(reader, word);
+	int length = word_peek(reader, word);
 
 	if (strcmp(word, expected) != 0)
 		return false;
@@ -133,61 +116,30 @@ reader_take_word(Reader *reader, const char *expected)
 }
 
 static void
-reader_need_word(Reader *reader, const char *expected)
+word_expect(TextReader *reader, const char *expected)
 {
-	if (!reader_take_word(reader, expected))
-		reader_fail(reader, ERRCODE_INVALID_TEXT_REPRESENTATION,
-					psprintf("Expected \"%s\"", expected));
-}
-
-static bool
-reader_at_digit(const Reader *reader)
-{
-	return *reader->at >= '0' && *reader->at <= '9';
+	if (!word_accept(reader, expected))
+		period_fail(reader, ERRCODE_INVALID_TEXT_REPRESENTATION, psprintf("\"%s\"", expected));
 }
 
 /*
- * Appends a decimal digit; a number too large for an int64 stays the largest.
+ * Reads a count, or takes 1 if there is none. No count beyond the largest number
+ * of seconds is in range whatever its unit, so further digits are only skipped.
  */
 static int64
-append_digit(int64 number, int digit)
+period_read_count(TextReader *reader)
 {
-	if (pg_mul_s64_overflow(number, 10, &number) || pg_add_s64_overflow(number, digit, &number))
-		return PG_INT64_MAX;
-	return number;
-}
+	int64 count = 0;
 
-/*
- * Reads an amount such as 100 or 12.5 in millionths of its unit. What is too
- * large becomes the largest int64, which period_check() refuses.
- */
-static int64
-reader_need_amount(Reader *reader)
-{
-	int64 micros = 0;
-	int decimals = 0;
-
-	reader_skip_blanks(reader);
-	if (!reader_at_digit(reader))
-		reader_fail(reader, ERRCODE_INVALID_TEXT_REPRESENTATION, "Expected an amount");
-	for (; reader_at_digit(reader); reader->at++)
-		micros = append_digit(micros, *reader->at - '0');
-	if (*reader->at == '.')
+	reader_skip_space(reader);
+	if (*reader->at < '0' || *reader->at > '9')
+		return 1;
+	for (; *reader->at >= '0' && *reader->at <= '9'; reader->at++)
 	{
-		reader->at++;
-		if (!reader_at_digit(reader))
-			reader_fail(reader, ERRCODE_INVALID_TEXT_REPRESENTATION, "Expected a digit");
-		for (; reader_at_digit(reader); reader->at++)
-		{
-			if (++decimals > 6)
-				reader_fail(reader, ERRCODE_INVALID_TEXT_REPRESENTATION,
-							"An amount has at most six decimal places, there is a seventh");
-			micros = append_digit(micros, *reader->at - '0');
-		}
+		if (count <= PERIOD_SECONDS_MAX)
+			count = count * 10 + (*reader->at - '0');
 	}
-	for (; decimals < 6; decimals++)
-		micros = append_digit(micros, 0);
-	return micros;
+	return count;
 }
 
 /*
@@ -195,25 +147,13 @@ reader_need_amount(Reader *reader)
  * Returns the unit as it was named.
  */
 static const UnitName *
-reader_need_length(Reader *reader, PeriodParts *parts)
+period_read_length(TextReader *reader, PeriodParts *parts)
 {
-	const UnitName *unit = NULL;
+	int64 count = period_read_count(reader);
 	char word[WORD_SIZE];
-	int length;
-	int64 count = 1;
+	int length = word_peek(reader, word);
+	const UnitName *unit = NULL;
 
-	reader_skip_blanks(reader);
-	if (reader_at_digit(reader))
-	{
-		for (count = 0; reader_at_digit(reader); reader->at++)
-		{
-			/* Beyond this no count is in range, whatever its unit. */
-			if (count <= PERIOD_SECONDS_MAX)
-				count = count * 10 + (*reader->at - '0');
-		}
-	}
-
-	length = reader_peek_word(reader, word);
 	if (length > 1 && length < WORD_SIZE && word[length - 1] == 's')
 		word[length - 1] = '\0';
 	for (size_t i = 0; i < lengthof(unit_names) && unit == NULL; i++)
@@ -221,20 +161,18 @@ reader_need_length(Reader *reader, PeriodParts *parts)
 		if (strcmp(word, unit_names[i].name) == 0)
 			unit = &unit_names[i];
 	}
-	if (unit == NULL)
-		reader_fail(reader, ERRCODE_INVALID_TEXT_REPRESENTATION,
-					"Expected second, minute, hour, day, week, month, quarter or year");
+	if (unit == NULL || (parts->kind != PERIOD_CALENDAR && unit->unit == PERIOD_MONTHS))
+		period_fail(reader, ERRCODE_INVALID_TEXT_REPRESENTATION,
+					parts->kind == PERIOD_CALENDAR
+						? "a unit (second, minute, hour, day, week, month, quarter or year)"
+						: "a unit of fixed length (second, minute, hour, day or week)");
 
 	parts->unit = unit->unit;
 	parts->length = count * unit->factor;
-	if (parts->kind != PERIOD_CALENDAR)
+	if (parts->kind != PERIOD_CALENDAR && unit->unit == PERIOD_DAYS)
 	{
-		if (unit->unit == PERIOD_MONTHS)
-			reader_fail(reader, ERRCODE_INVALID_TEXT_REPRESENTATION,
-						"Expected a unit of fixed length, second, minute, hour, day or week,");
-		if (unit->unit == PERIOD_DAYS)
-			parts->length *= SECS_PER_DAY;
 		parts->unit = PERIOD_SECONDS;
+		parts->length *= SECS_PER_DAY;
 	}
 	reader->at += length;
 	return unit;
@@ -244,18 +182,21 @@ reader_need_length(Reader *reader, PeriodParts *parts)
  * Reads the date, and perhaps the time, after 'from'.
  */
 static void
-reader_need_anchor(Reader *reader, PeriodParts *parts)
+period_read_anchor(TextReader *reader, PeriodParts *parts)
 {
-	reader_skip_blanks(reader);
+	reader_skip_space(reader);
 	switch (civil_parse(&reader->at, &parts->anchor))
 	{
 		case CIVIL_MALFORMED:
-			reader_fail(
-				reader, ERRCODE_INVALID_DATETIME_FORMAT,
-				"Expected a date YYYY-MM-DD, or a date and a time HH:MM[:SS], without offset");
+			period_fail(reader, ERRCODE_INVALID_DATETIME_FORMAT,
+						"a date YYYY-MM-DD, or a date and a time HH:MM[:SS] without offset,");
 			break;
 		case CIVIL_OUT_OF_RANGE:
-			reader_fail(reader, ERRCODE_DATETIME_FIELD_OVERFLOW, "There is no such date or time");
+			ereport(ERROR, (errcode(ERRCODE_DATETIME_FIELD_OVERFLOW), reader_errmsg(reader),
+							errdetail("The date or time at character %d does not exist.",
+									  reader_position(reader, reader->at)),
+							errhint("Dates lie between 0001-01-01 and 9999-12-31, times between "
+									"00:00 and 23:59:59.999999.")));
 			break;
 		case CIVIL_OK:
 			break;
@@ -266,54 +207,71 @@ reader_need_anchor(Reader *reader, PeriodParts *parts)
  * Reads the name of a zone after 'in': up to the next blank.
  */
 static void
-reader_need_zone(Reader *reader, PeriodParts *parts)
+period_read_zone(TextReader *reader, PeriodParts *parts)
 {
 	int length;
 
-	reader_skip_blanks(reader);
+	reader_skip_space(reader);
 	length = strcspn(reader->at, CIVIL_BLANKS);
 	if (length == 0)
-		reader_fail(reader, ERRCODE_INVALID_TEXT_REPRESENTATION,
-					"Expected the name of a time zone");
+		period_fail(reader, ERRCODE_INVALID_TEXT_REPRESENTATION, "the name of a time zone");
 	period_set_zone(parts, reader->at, length);
 	reader->at += length;
 }
 
-/*
- * Reads what is left of a period of a kind that has been recognized.
- */
-static void
-reader_need_rest(Reader *reader, PeriodParts *parts)
+static int64
+period_read_amount(TextReader *reader)
 {
-	const UnitName *unit;
+	reader_skip_space(reader);
+	return reader_micros(reader);
+}
 
+/*
+ * Reads a calendar period. Returns what else might have followed, for the message.
+ */
+static const char *
+period_read_calendar(TextReader *reader, PeriodParts *parts)
+{
+	bool week = strcmp(period_read_length(reader, parts)->name, "week") == 0;
+	bool anchored = word_accept(reader, "from");
+
+	parts->anchor = week ? PERIOD_WEEK_ANCHOR : PERIOD_ANCHOR;
+	if (anchored)
+		period_read_anchor(reader, parts);
+	if (word_accept(reader, "in"))
+	{
+		period_read_zone(reader, parts);
+		return "the end";
+	}
+	return anchored ? "\"in\" or the end" : "\"from\", \"in\" or the end";
+}
+
+/*
+ * Reads what follows the word that a kind begins with. Returns what else might
+ * have followed.
+ */
+static const char *
+period_read_rest(TextReader *reader, PeriodParts *parts)
+{
 	switch (parts->kind)
 	{
 		case PERIOD_LIFETIME:
 			break;
 		case PERIOD_ROLLING:
-			reader_need_length(reader, parts);
+			period_read_length(reader, parts);
 			break;
 		case PERIOD_REPLENISH:
-			parts->rate_micros = reader_need_amount(reader);
-			reader_need_word(reader, "per");
-			reader_need_length(reader, parts);
-			reader_need_word(reader, "up");
-			reader_need_word(reader, "to");
-			parts->burst_micros = reader_need_amount(reader);
+			parts->rate_micros = period_read_amount(reader);
+			word_expect(reader, "per");
+			period_read_length(reader, parts);
+			word_expect(reader, "up");
+			word_expect(reader, "to");
+			parts->burst_micros = period_read_amount(reader);
 			break;
 		case PERIOD_CALENDAR:
-			unit = reader_need_length(reader, parts);
-			parts->anchor = strcmp(unit->name, "week") == 0 ? PERIOD_WEEK_ANCHOR : PERIOD_ANCHOR;
-			if (reader_take_word(reader, "from"))
-				reader_need_anchor(reader, parts);
-			if (reader_take_word(reader, "in"))
-				reader_need_zone(reader, parts);
-			break;
+			return period_read_calendar(reader, parts);
 	}
-	reader_skip_blanks(reader);
-	if (*reader->at != '\0')
-		reader_fail(reader, ERRCODE_INVALID_TEXT_REPRESENTATION, "Expected the end");
+	return "the end";
 }
 
 /*
@@ -324,30 +282,29 @@ reader_need_rest(Reader *reader, PeriodParts *parts)
 Period *
 period_parse(const char *text)
 {
-	Reader reader = {text, text};
+	TextReader reader;
 	PeriodParts parts = {0};
+	const char *following;
 	const char *fault;
 
-	if (strlen(text) > PERIOD_TEXT_MAX)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-						errmsg("invalid input syntax for type %s", "quota.period"),
-						errdetail("The text is longer than %d bytes.", PERIOD_TEXT_MAX)));
-
-	if (reader_take_word(&reader, "lifetime"))
+	reader_init(&reader, PERIOD_TYPE_NAME, text);
+	if (word_accept(&reader, "lifetime"))
 		parts.kind = PERIOD_LIFETIME;
-	else if (reader_take_word(&reader, "rolling"))
+	else if (word_accept(&reader, "rolling"))
 		parts.kind = PERIOD_ROLLING;
-	else if (reader_take_word(&reader, "refill"))
+	else if (word_accept(&reader, "refill"))
 		parts.kind = PERIOD_REPLENISH;
 	else
 		parts.kind = PERIOD_CALENDAR;
-	reader_need_rest(&reader, &parts);
+	following = period_read_rest(&reader, &parts);
+	reader_skip_space(&reader);
+	reader_finish(&reader, following);
 
 	fault = period_check(&parts);
 	if (fault != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("period out of range: \"%s\"", text), errdetail_internal("%s", fault)));
+		ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+						errmsg("value out of range for type %s", PERIOD_TYPE_NAME),
+						errdetail_internal("%s", fault)));
 	return period_make(&parts);
 }
 
@@ -490,7 +447,7 @@ quota_period_from_jsonb(PG_FUNCTION_ARGS)
 	if (!JB_ROOT_IS_SCALAR(document) || !JsonbExtractScalar(&document->root, &value) ||
 		value.type != jbvString)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("cannot cast jsonb to type %s", "quota.period"),
+						errmsg("cannot cast jsonb to type %s", PERIOD_TYPE_NAME),
 						errdetail("A period is a jsonb string, such as \"month\".")));
 	PG_RETURN_POINTER(period_parse(pnstrdup(value.val.string.val, value.val.string.len)));
 }

@@ -14,17 +14,18 @@
 #include "postgres.h"
 
 #include "common/hashfn.h"
+#include "mb/pg_wchar.h"
 
 #include "period/period_internal.h"
 
-/* Zones used by this backend. PostgreSQL never frees a pg_tz. */
+/* Zones that this backend has used, by name. PostgreSQL never frees a pg_tz. */
 #define ZONE_CACHE_SIZE 32
 
 typedef struct ZoneCacheEntry
 {
 	pg_tz *zone; /* NULL if the entry is free */
 	int length;
-	char name[TZ_STRLEN_MAX];
+	char name[TZ_STRLEN_MAX]; /* as it was asked for */
 } ZoneCacheEntry;
 
 static ZoneCacheEntry zone_cache[ZONE_CACHE_SIZE];
@@ -46,7 +47,7 @@ zone_is_listed(const char *name)
 }
 
 /*
- * Loads a zone by its NUL-terminated name, in any case. Returns NULL if the
+ * Looks a zone up in the time zone database, in any case. Returns NULL if the
  * server does not know it or cannot use it (leap seconds).
  */
 static pg_tz *
@@ -60,11 +61,33 @@ zone_load(const char *name)
 	return (zone != NULL && pg_tz_acceptable(zone)) ? zone : NULL;
 }
 
-static void
-zone_copy_name(const char *name, int length, char *copy)
+/*
+ * Returns the zone of a name that is not NUL-terminated, in any case; NULL if the
+ * server does not know it.
+ */
+static pg_tz *
+zone_find(const char *name, int length)
 {
+	ZoneCacheEntry *entry;
+	char copy[TZ_STRLEN_MAX + 1];
+	pg_tz *zone;
+
+	if (length > TZ_STRLEN_MAX || memchr(name, '\0', length) != NULL)
+		return NULL;
+	entry = &zone_cache[hash_bytes((const unsigned char *) name, length) % ZONE_CACHE_SIZE];
+	if (entry->zone != NULL && entry->length == length && memcmp(entry->name, name, length) == 0)
+		return entry->zone;
+
 	memcpy(copy, name, length);
 	copy[length] = '\0';
+	zone = zone_load(copy);
+	if (zone != NULL)
+	{
+		memcpy(entry->name, name, length);
+		entry->length = length;
+		entry->zone = zone;
+	}
+	return zone;
 }
 
 /*
@@ -76,22 +99,18 @@ zone_copy_name(const char *name, int length, char *copy)
 void
 period_set_zone(PeriodParts *parts, const char *name, int length)
 {
-	char copy[TZ_STRLEN_MAX + 1];
-	pg_tz *zone = NULL;
+	pg_tz *zone;
 
 	parts->zone = NULL;
 	parts->zone_length = 0;
 	if (length == 0)
 		return;
-	if (length <= TZ_STRLEN_MAX && memchr(name, '\0', length) == NULL)
-	{
-		zone_copy_name(name, length, copy);
-		zone = zone_load(copy);
-	}
+	zone = zone_find(name, length);
 	if (zone == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("time zone \"%s\" not recognized", pnstrdup(name, length)),
+				 errmsg("time zone \"%.*s\" not recognized",
+						pg_mbcliplen(name, length, TZ_STRLEN_MAX), name),
 				 errhint("The view pg_timezone_names lists the zones that this server knows.")));
 	if (strcmp(pg_get_timezone_name(zone), "UTC") == 0)
 		return;
@@ -100,37 +119,23 @@ period_set_zone(PeriodParts *parts, const char *name, int length)
 }
 
 /*
- * period_zone_find
- *		Returns the zone of a canonical name; NULL, which means UTC, for an empty
- *		name. Raises 22023 if the server no longer knows the zone.
+ * period_zone
+ *		Returns the zone of a period, NULL for UTC. Raises 22023 if the server no
+ *		longer knows it.
  */
 pg_tz *
-period_zone_find(const char *name, int length)
+period_zone(const PeriodParts *parts)
 {
-	ZoneCacheEntry *entry;
-	char copy[TZ_STRLEN_MAX + 1];
 	pg_tz *zone;
 
-	if (length == 0)
+	if (parts->zone_length == 0)
 		return NULL;
-	Assert(length <= TZ_STRLEN_MAX);
-	entry = &zone_cache[hash_bytes((const unsigned char *) name, length) % ZONE_CACHE_SIZE];
-	if (entry->zone != NULL && entry->length == length && memcmp(entry->name, name, length) == 0)
-		return entry->zone;
-
-	zone_copy_name(name, length, copy);
-	zone = zone_load(copy);
+	zone = zone_find(parts->zone, parts->zone_length);
 	if (zone == NULL)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("time zone \"%s\" not recognized", copy),
-			 errdetail(
-				 "The time zone database of this server lacks a zone that a stored period names."),
-			 errhint(
-				 "Update the time zone database; the view pg_timezone_names shows what it has.")));
-	memcpy(entry->name, name, length);
-	entry->length = length;
-	entry->zone = zone;
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("time zone \"%.*s\" not recognized", parts->zone_length, parts->zone),
+				 errdetail("A stored period names a zone that this server does not know."),
+				 errhint("Update the time zone database of the server.")));
 	return zone;
 }
