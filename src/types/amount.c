@@ -195,6 +195,18 @@ amount_fits_in(const Amount *a, const Amount *b)
 	return true;
 }
 
+/* amount_compare: the total order, -1, 0 or 1; see the top of this file. */
+int
+amount_compare(const Amount *a, const Amount *b)
+{
+	AmountEntry left[AMOUNT_MAX_ENTRIES];
+	AmountEntry right[AMOUNT_MAX_ENTRIES];
+	int left_count = amount_entries(a, left);
+	int right_count = amount_entries(b, right);
+
+	return components_compare(left, left_count, right, right_count);
+}
+
 /*
  * amount_parse
  *		Reads 'credit=12.5, calls=1'; the empty text is the empty amount. Errors as

@@ -31,6 +31,7 @@ extern Amount *amount_add(const Amount *a, const Amount *b);
 extern Amount *amount_subtract(const Amount *a, const Amount *b);
 extern Amount *amount_multiply(const Amount *amount, Numeric factor); /* rounds up */
 extern bool amount_fits_in(const Amount *a, const Amount *b);         /* in every component */
+extern int amount_compare(const Amount *a, const Amount *b);          /* total order */
 extern Amount *amount_parse(const char *text);
 extern char *amount_to_cstring(const Amount *amount);
 
