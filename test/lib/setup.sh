@@ -123,7 +123,7 @@ open_work() {
     RUN_AS=$(id -un)
     if [ "$EUID" = 0 ]; then
         RUN_AS=postgres
-        chown "$RUN_AS" "$RUN" "$LOG"
+        chown -hR "$RUN_AS" "$RUN"
     fi
     WORK=$RUN
     if ! as_user test -w "$RUN" 2>/dev/null; then
