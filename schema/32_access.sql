@@ -19,7 +19,7 @@ SET search_path = pg_catalog, pg_temp
 AS $function$
 -- Returns: what a bundle grants, each as GRANT takes it. Whatever is not named here
 -- stays with the owner, but for the immutable functions: they read nothing, and the
--- operators of the types need them.
+-- operators and casts of the types, all of them in C, need theirs.
 WITH member AS (
     SELECT d.classid, d.objid
     FROM pg_depend d
@@ -65,8 +65,7 @@ WITH member AS (
         ('{admin}', 'run_maintenance'),
         ('{admin,viewer}', 'engine_stats'),
         -- A view runs its functions with the rights of whoever reads it.
-        ('{admin,viewer}', '_limit_usage'),
-        ('{admin,viewer}', '_amount_entries')
+        ('{admin,viewer}', '_limit_usage')
 )
 SELECT 'USAGE ON SCHEMA quota'
 UNION ALL
@@ -78,7 +77,8 @@ UNION ALL
 SELECT format('EXECUTE ON ROUTINE %s', p.oid::regprocedure)
 FROM member m
 JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
-WHERE (p.provolatile = 'i' AND p.proname !~ '^_')
+JOIN pg_language l ON l.oid = p.prolang
+WHERE p.provolatile = 'i' AND (p.proname !~ '^_' OR l.lanname = 'c')
    OR p.proname IN (SELECT n.name FROM named n WHERE _bundle_privileges.bundle = ANY (n.bundles))
 UNION ALL
 SELECT format('SELECT ON %s', c.oid::regclass)

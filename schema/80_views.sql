@@ -4,13 +4,6 @@
 -- on the tables below it. Amounts are numeric, in units of the resource. Column names
 -- are a contract: columns are added, never renamed.
 
--- The components of an amount. No SET search_path, so that it is inlined.
-CREATE FUNCTION quota._amount_entries(amount quota.amount) RETURNS TABLE (resource text, quantity numeric)
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE ROWS 3
-AS $function$
-    SELECT e.key, e.value::pg_catalog.numeric FROM pg_catalog.jsonb_each_text($1::pg_catalog.jsonb) AS e
-$function$;
-
 -- Accounts --------------------------------------------------------------------
 
 CREATE VIEW quota.admin_accounts AS
@@ -55,7 +48,7 @@ SELECT h.hold_id,
        h.user_id,
        h.model,
        h.amount,
-       (SELECT c.quantity FROM quota._amount_entries(h.amount) AS c WHERE c.resource = 'credit') AS credit,
+       h.amount OPERATOR(quota.->) 'credit' AS credit,
        h.held_at,
        t.now - h.held_at AS age,
        h.expires_at,
@@ -71,7 +64,7 @@ COMMENT ON COLUMN quota.admin_holds.scope IS 'Project, or other account, in whic
 COMMENT ON COLUMN quota.admin_holds.user_id IS 'User who made the request';
 COMMENT ON COLUMN quota.admin_holds.model IS 'Model that was asked for; null for an amount without a model';
 COMMENT ON COLUMN quota.admin_holds.amount IS 'What is held of each resource';
-COMMENT ON COLUMN quota.admin_holds.credit IS 'Credits held; null if none';
+COMMENT ON COLUMN quota.admin_holds.credit IS 'Credits held';
 COMMENT ON COLUMN quota.admin_holds.held_at IS 'When the hold was made; it counts in the periods of this instant';
 COMMENT ON COLUMN quota.admin_holds.age IS 'How long ago the hold was made';
 COMMENT ON COLUMN quota.admin_holds.expires_at IS 'From when on the hold may be expired';
@@ -90,8 +83,8 @@ SELECT e.hold_id,
        e.model,
        e.held,
        e.charged,
-       COALESCE(c.credit, 0) AS credit,
-       COALESCE(c.calls, 0) AS calls,
+       e.charged OPERATOR(quota.->) 'credit' AS credit,
+       e.charged OPERATOR(quota.->) 'calls' AS calls,
        e.cost_usd,
        e.held_at,
        e.recorded_at,
@@ -100,11 +93,7 @@ SELECT e.hold_id,
        e.usage,
        e.reason
 FROM quota.events e
-LEFT JOIN quota.accounts r ON r.root_id = e.root_id AND r.account_id = e.root_id
-CROSS JOIN LATERAL (
-    SELECT sum(c.quantity) FILTER (WHERE c.resource = 'credit'),
-           sum(c.quantity) FILTER (WHERE c.resource = 'calls')
-    FROM quota._amount_entries(e.charged) AS c) AS c (credit, calls);
+LEFT JOIN quota.accounts r ON r.root_id = e.root_id AND r.account_id = e.root_id;
 
 COMMENT ON VIEW quota.admin_events IS 'The ledger: every settlement, release, expiry, charge and adjustment';
 COMMENT ON COLUMN quota.admin_events.hold_id IS 'Id of the hold that was closed, or of the charge or adjustment';
@@ -138,10 +127,10 @@ WITH usage AS (
     WHERE u.leaf
     UNION ALL
     SELECT e.root_id, e.levels[cardinality(e.levels)], e.held_at, COALESCE(e.user_id, ''),
-           COALESCE(e.model, ''), c.resource, c.quantity, 1
+           COALESCE(e.model, ''), c.resource, c.value, 1
     FROM quota.events e
     LEFT JOIN quota.fold_marks f ON f.root_id = e.root_id AND f.origin = e.origin
-    CROSS JOIN LATERAL quota._amount_entries(e.charged) AS c
+    CROSS JOIN LATERAL quota.entries(e.charged) AS c
     WHERE f.mark IS NULL OR e.xid >= f.mark
 )
 SELECT (u.held_at AT TIME ZONE 'UTC')::date AS day,

@@ -7,6 +7,8 @@ CREATE EXTENSION IF NOT EXISTS xavier_quota;
 RESET client_min_messages;
 SET search_path = public, quota;
 SET TIME ZONE 'America/New_York';
+SET datestyle = ISO;
+SET intervalstyle = postgres;
 
 BEGIN;
 SET LOCAL xavier_quota.clock = '2026-03-10 12:00:00+00';
@@ -70,22 +72,5 @@ SELECT * FROM quota.admin_usage_daily WHERE root = 'company:view_acme'
 
 SELECT relation, operation, acting_as, changed_by = session_user AS mine, before IS NULL AS created
     FROM quota.admin_audit WHERE after ->> 'scope' = 'user:view_ann';
-
--- Jobs: one that never ran, one that goes well, one that fails now, one that has not come back.
-INSERT INTO quota.jobs (job, schedule, description, max_lag) VALUES
-    ('view_new', '* * * * *', 'Never ran', '1 hour'),
-    ('view_good', '* * * * *', 'Goes well', '1 hour'),
-    ('view_bad', '* * * * *', 'Fails', '1 hour'),
-    ('view_slow', '* * * * *', 'Runs', '1 hour');
-INSERT INTO quota.job_runs (job, started_at, finished_at, rows, error) VALUES
-    ('view_good', '2026-03-10 11:00+00', '2026-03-10 11:01+00', 5, NULL),
-    ('view_good', '2026-03-10 11:30+00', '2026-03-10 11:31+00', 0, NULL),
-    ('view_bad', '2026-03-10 10:58+00', '2026-03-10 10:59+00', 7, NULL),
-    ('view_bad', '2026-03-10 11:58+00', '2026-03-10 11:59+00', NULL, 'canceling statement due to lock timeout'),
-    ('view_slow', '2026-03-10 11:00+00', '2026-03-10 11:00+00', 3, NULL),
-    ('view_slow', '2026-03-10 11:59+00', NULL, NULL, NULL);
-SELECT job, last_started AT TIME ZONE 'UTC' AS last_started, last_finished AT TIME ZONE 'UTC' AS last_finished,
-       last_rows, last_error, last_success AT TIME ZONE 'UTC' AS last_success, overdue
-    FROM quota.admin_jobs WHERE job LIKE 'view\_%' ORDER BY job COLLATE "C";
 
 ROLLBACK;

@@ -111,11 +111,11 @@ SELECT is_empty(
         'no function can be called by PUBLIC');
 SELECT is_empty(
         $$SELECT r.oid::regclass, p FROM relation r, unnest('{SELECT,INSERT,UPDATE,DELETE,TRUNCATE,REFERENCES,TRIGGER}'::text[]) AS p
-          WHERE r.relkind IN ('r', 'p', 'v', 'm') AND has_table_privilege('public', r.oid, p)$$,
+          WHERE CASE WHEN r.relkind IN ('r', 'p', 'v', 'm') THEN has_table_privilege('public', r.oid, p) END$$,
         'no table or view is open to PUBLIC');
 SELECT is_empty(
         $$SELECT r.oid::regclass FROM relation r
-          WHERE r.relkind = 'S' AND has_sequence_privilege('public', r.oid, 'USAGE, SELECT, UPDATE')$$,
+          WHERE CASE WHEN r.relkind = 'S' THEN has_sequence_privilege('public', r.oid, 'USAGE, SELECT, UPDATE') END$$,
         'no sequence is open to PUBLIC');
 SELECT is_empty(
         $$SELECT t.oid::regtype FROM pg_type t JOIN member m ON m.classid = 'pg_type'::regclass AND m.objid = t.oid
