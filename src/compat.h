@@ -8,6 +8,11 @@
 #include "postgres.h"
 #include "utils/guc.h"
 
+/* The macros of variable-length values moved out of postgres.h in 16. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 /* The extra data of a GUC's check hook is freed by guc_free() since 16. */
 #if PG_VERSION_NUM >= 160000
 #define compat_guc_malloc(size) guc_malloc(LOG, (size))

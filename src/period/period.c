@@ -28,6 +28,7 @@
 #include "port/pg_bswap.h"
 
 #include "civil.h"
+#include "compat.h"
 #include "period/period_internal.h"
 #include "types/micros.h"
 

@@ -41,6 +41,7 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 
+#include "compat.h"
 #include "types/reader.h"
 
 #define COMPONENT_SEPARATOR '\x01'
