@@ -3,6 +3,10 @@
 -- The root (the first account of a path) leads every key: it is the shard key.
 -- Ids come from one sequence and are never reused. An amount is less than 2^62
 -- millionths of its unit, which is where 4611686018427.387904 comes from.
+--
+-- There are no foreign keys: a parallel restore loads the tables of an extension in
+-- any order. What is referenced is checked by the functions that define it, and never
+-- deleted: there is no call that removes an account, a plan or a resource.
 
 CREATE SEQUENCE quota.definition_id_seq;
 COMMENT ON SEQUENCE quota.definition_id_seq IS
@@ -36,8 +40,8 @@ COMMENT ON TABLE quota.plans IS 'Named sets of limits that accounts are on';
 CREATE TABLE quota.plan_limits (
     limit_id      bigint PRIMARY KEY,
     version       bigint NOT NULL,
-    plan          text NOT NULL REFERENCES quota.plans,
-    resource      text NOT NULL REFERENCES quota.resources,
+    plan          text NOT NULL,
+    resource      text NOT NULL,
     model         text NOT NULL DEFAULT '*',
     period        quota.period NOT NULL,
     amount        numeric NOT NULL,
@@ -61,7 +65,7 @@ CREATE TABLE quota.accounts (
     kind       text NOT NULL,
     name       text NOT NULL,
     active     boolean NOT NULL DEFAULT true,
-    plan       text REFERENCES quota.plans,
+    plan       text,
     attributes jsonb,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (root_id, account_id),
@@ -79,7 +83,6 @@ CREATE TABLE quota.members (
     active     boolean NOT NULL DEFAULT true,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (root_id, account_id, user_id),
-    FOREIGN KEY (root_id, account_id) REFERENCES quota.accounts,
     CONSTRAINT members_user_id_check CHECK (user_id <> '' AND octet_length(user_id) < 128)
 );
 CREATE INDEX members_user_id_idx ON quota.members (user_id);
@@ -93,7 +96,6 @@ CREATE TABLE quota.model_rules (
     allow      boolean NOT NULL,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (root_id, account_id, pattern),
-    FOREIGN KEY (root_id, account_id) REFERENCES quota.accounts,
     CONSTRAINT model_rules_pattern_check CHECK (pattern <> '')
 );
 COMMENT ON TABLE quota.model_rules IS
@@ -109,7 +111,7 @@ CREATE TABLE quota.limits (
     user_id       text,
     child_kind    text,
     scope         quota.scope NOT NULL,
-    resource      text NOT NULL REFERENCES quota.resources,
+    resource      text NOT NULL,
     model         text NOT NULL DEFAULT '*',
     period        quota.period NOT NULL,
     amount        numeric NOT NULL,
@@ -119,7 +121,6 @@ CREATE TABLE quota.limits (
     carry_overage boolean NOT NULL DEFAULT false,
     created_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (root_id, limit_id),
-    FOREIGN KEY (root_id, account_id) REFERENCES quota.accounts,
     CONSTRAINT limits_identity_key UNIQUE (root_id, scope, resource, model, period),
     CONSTRAINT limits_target_check CHECK (user_id IS NULL OR child_kind IS NULL),
     CONSTRAINT limits_amount_check CHECK (amount >= 0 AND amount = round(amount, 6) AND amount < 4611686018427.387904),

@@ -634,7 +634,7 @@ DECLARE
     definition jsonb;
     ordinal bigint;
     id bigint;
-    ids bigint[] := '{}';
+    ids bigint[] := ARRAY[]::bigint[];
     why text;
     how text;
 BEGIN

@@ -80,7 +80,7 @@ INSERT INTO columns VALUES
     ('admin_jobs', 'job schedule description last_started last_finished last_rows last_error last_success overdue'),
     ('admin_audit', 'changed_at changed_by acting_as relation operation before after audit_id');
 
-SELECT plan((SELECT count(*) FROM contract)::integer + (SELECT count(*) FROM columns)::integer + 20);
+SELECT plan((SELECT count(*) FROM contract)::integer + (SELECT count(*) FROM columns)::integer + 21);
 
 -- Names, arguments, defaults ----------------------------------------------------
 
@@ -185,6 +185,11 @@ SELECT is_empty(
         $$SELECT a.attrelid::regclass, a.attname FROM relation r JOIN pg_attribute a ON a.attrelid = r.oid
           WHERE a.attidentity <> ''$$,
         'no column is an identity column, whose sequence would not be dumped');
+
+SELECT is_empty(
+        $$SELECT c.conrelid::regclass, c.conname FROM relation r JOIN pg_constraint c ON c.conrelid = r.oid
+          WHERE c.contype = 'f'$$,
+        'no table has a foreign key, which a parallel restore would trip over');
 
 -- Audit -----------------------------------------------------------------------------
 
