@@ -103,8 +103,7 @@ amount_to_jsonb(const Amount *amount)
 	int count = amount_entries(amount, entries);
 	JsonbParseState *state = NULL;
 
-	components_to_jsonb(entries, count, &state);
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	return JsonbValueToJsonb(components_to_jsonb(entries, count, &state));
 }
 
 Datum

@@ -328,8 +328,12 @@ components_from_jsonb(JsonbContainer *object, const char *type_name, AmountEntry
 	return count;
 }
 
-/* components_to_jsonb: pushes an object of decimal strings, {"credit": "12.5"}. */
-void
+/*
+ * components_to_jsonb
+ *		Pushes an object of decimal strings, {"credit": "12.5"}, and returns what the
+ *		last push has returned: the document, if nothing is around the object.
+ */
+JsonbValue *
 components_to_jsonb(const AmountEntry *entries, int count, JsonbParseState **state)
 {
 	pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
@@ -345,4 +349,5 @@ components_to_jsonb(const AmountEntry *entries, int count, JsonbParseState **sta
 		value.val.string.val = pnstrdup(text, value.val.string.len);
 		pushJsonbValue(state, WJB_VALUE, &value);
 	}
+	return pushJsonbValue(state, WJB_END_OBJECT, NULL);
 }

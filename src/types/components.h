@@ -45,6 +45,7 @@ components_receive(StringInfo message, const char *type_name, bool zeros, Amount
 extern void components_send(const AmountEntry *entries, int count, StringInfo message);
 extern int
 components_from_jsonb(JsonbContainer *object, const char *type_name, AmountEntry *entries);
-extern void components_to_jsonb(const AmountEntry *entries, int count, JsonbParseState **state);
+extern JsonbValue *
+components_to_jsonb(const AmountEntry *entries, int count, JsonbParseState **state);
 
 #endif /* XAVIER_QUOTA_TYPES_COMPONENTS_H */
