@@ -19,6 +19,8 @@ BEGIN
         PERFORM pg_extension_config_dump(
             relation,
             CASE relation
+                WHEN 'quota.credit_rates'::regclass
+                    THEN $$WHERE valid_from > '-infinity'$$
                 WHEN 'quota.resources'::regclass
                     THEN $$WHERE resource NOT IN ('credit', 'calls', 'storage')$$
                 ELSE ''

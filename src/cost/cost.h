@@ -11,10 +11,10 @@
 /* The answer to "what does it cost", palloc'd in the caller's context. */
 typedef struct CostQuote
 {
-	int64 card_id;	  /* the version of the rate card that priced it */
+	int64 card_id;    /* the version of the rate card that priced it */
 	Amount *ceiling;  /* what a hold takes; of actual usage: what is charged */
 	Amount *expected; /* what is shown; of actual usage: the same as ceiling */
-	char *cost_usd;	  /* exact decimal, before rounding to credits */
+	char *cost_usd;   /* exact decimal, before rounding to credits */
 	Jsonb *document;  /* the public document of quota.estimate() and quota.price() */
 } CostQuote;
 

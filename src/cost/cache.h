@@ -1,0 +1,44 @@
+/*
+ * cache.h
+ *		Compiled cards, the credit rate, price adjustments and counted measures, kept
+ *		by each backend.
+ */
+#ifndef XAVIER_QUOTA_COST_CACHE_H
+#define XAVIER_QUOTA_COST_CACHE_H
+
+#include "cost/plan.h"
+#include "datatype/timestamp.h"
+#include "xavier_quota.h"
+
+/* The name of a model in bytes, the final NUL included. */
+#define MODEL_SIZE 256
+
+/* How many credits a dollar is: factor * 10^-decimals. */
+typedef struct CreditRate
+{
+	int128 factor;
+	int decimals;
+	const char *credits_per_usd; /* as text */
+	const char *adjustment;      /* as text, NULL for none */
+} CreditRate;
+
+/* A resource that follows from what was priced: the sum of up to two measures. */
+typedef struct CountedResource
+{
+	char name[RESOURCE_NAME_SIZE];
+	int first;
+	int second; /* -1: none */
+} CountedResource;
+
+/*
+ * Functions in cache.c. Pointers stay valid until the next cache_begin(), which
+ * every computation calls first.
+ */
+extern void cache_init(void);
+extern void cache_begin(void);
+extern CardPlan *cache_find_model(const char *model, TimestampTz at);
+extern CardPlan *cache_find_card(int64 card_id);
+extern void cache_find_rate(int64 root_id, TimestampTz at, CreditRate *rate);
+extern const CountedResource *cache_counted_resources(int *count);
+
+#endif /* XAVIER_QUOTA_COST_CACHE_H */

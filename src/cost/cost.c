@@ -1,0 +1,355 @@
+/*
+ * cost.c
+ *		What a request will cost and what a generation has cost.
+ *
+ * An estimate has two numbers. The ceiling is what a hold takes: it must cover what
+ * the generation may use, so output counts up to its bound. The expected is what
+ * is shown. Actual usage has one number, which stands for both.
+ *
+ * The cost of the ceiling in dollars is exact; credits are that cost times the
+ * credit rate and the price adjustment of the root, rounded up once to a millionth.
+ */
+#include "cost/cost.h"
+
+#include "fmgr.h"
+#include "utils/builtins.h"
+
+#include "cost/cache.h"
+#include "cost/document.h"
+#include "cost/plan.h"
+#include "errors.h"
+
+/* Credits are wanted in millionths of a credit, costs are in 10^-COST_SCALE dollars. */
+#define MICROS_SCALE 6
+
+/*
+ * cost_init
+ *		Prepares the cost layer; called once when the library is loaded.
+ */
+void
+cost_init(void)
+{
+	vocabulary_init();
+	cache_init();
+}
+
+/*
+ * cost_find_model
+ *		Returns the card of the model at the instant, or raises XQ003.
+ */
+static const CardPlan *
+cost_find_model(const char *model, TimestampTz at)
+{
+	const CardPlan *plan = cache_find_model(model, at);
+
+	if (plan == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_QUOTA_UNKNOWN_MODEL),
+				 errmsg("model \"%.*s\" has no rate card", MODEL_SIZE, model),
+				 errhint("Add one with quota.set_rate_card() or quota.import_prices(), or check "
+						 "the name and the time from which the card is valid.")));
+	return plan;
+}
+
+/*
+ * output_bound
+ *		Returns how many output tokens a request may take, or -1 if nothing says.
+ */
+static int64
+output_bound(const CardPlan *plan, const Usage *usage, Assumptions *assumptions)
+{
+	int64 answers = usage_has(usage, MEASURE_N) ? usage_get(usage, MEASURE_N) : QUANTITY_ONE;
+	int64 bound;
+	char text[DECIMAL_TEXT_SIZE];
+
+	if (usage_has(usage, MEASURE_MAX_OUTPUT_TOKENS))
+		bound = usage_get(usage, MEASURE_MAX_OUTPUT_TOKENS);
+	else if (usage_has(usage, MEASURE_OUTPUT_TOKENS))
+		return usage_get(usage, MEASURE_OUTPUT_TOKENS);
+	else if (plan->max_output_micros >= 0 &&
+			 (plan->required & MEASURE_BIT(MEASURE_OUTPUT_TOKENS)) != 0)
+	{
+		bound = plan->max_output_micros;
+		decimal_to_cstring(bound, QUANTITY_SCALE, text);
+		usage_assume(assumptions,
+					 psprintf("max_output_tokens: %s, the maximum of the model", text));
+	}
+	else
+		return -1;
+	if (answers != QUANTITY_ONE)
+	{
+		bound = usage_multiply(bound, answers, "n");
+		usage_assume(assumptions, "max_output_tokens: for each of n answers");
+	}
+	return bound;
+}
+
+/*
+ * raise_to_reasoning
+ *		Where reasoning is dearer than other output, and the request does not say how
+ *		much of it there will be, the ceiling takes all open output for reasoning.
+ */
+static void
+raise_to_reasoning(const CardPlan *plan, Usage *usage, Assumptions *assumptions)
+{
+	const PlanLine *reasoning;
+	const PlanLine *output;
+	int64 open;
+
+	if ((plan->priced & MEASURE_BIT(MEASURE_REASONING_TOKENS)) == 0 ||
+		usage_has(usage, MEASURE_REASONING_TOKENS))
+		return;
+	reasoning = evaluate_find_line(plan, MEASURE_REASONING_TOKENS, usage);
+	output = evaluate_find_line(plan, MEASURE_OUTPUT_TOKENS, usage);
+	if (reasoning == NULL ||
+		(output != NULL && reasoning->slices[0].price <= output->slices[0].price))
+		return;
+	open = usage_get(usage, MEASURE_OUTPUT_TOKENS);
+	for (int i = MEASURE_REASONING_TOKENS + 1; i <= MEASURE_VIDEO_OUTPUT_TOKENS; i++)
+		open -= usage_get(usage, i);
+	if (open <= 0)
+		return;
+	usage_set(usage, MEASURE_REASONING_TOKENS, open);
+	usage_assume(assumptions, "reasoning_tokens: all output, because reasoning is dearer");
+}
+
+/*
+ * bound_output
+ *		Sets the output tokens of the ceiling. Raises XQ201 if the card prices them
+ *		and nothing bounds them.
+ */
+static void
+bound_output(const CardPlan *plan, Usage *usage, Assumptions *assumptions)
+{
+	const PlanLine *line;
+	int64 bound;
+
+	if ((plan->priced & MEASURE_BIT(MEASURE_OUTPUT_TOKENS)) == 0)
+		return;
+	bound = output_bound(plan, usage, assumptions);
+	if (bound >= 0)
+	{
+		usage_set(usage, MEASURE_OUTPUT_TOKENS, bound);
+		return;
+	}
+	if ((plan->required & MEASURE_BIT(MEASURE_OUTPUT_TOKENS)) == 0)
+		return;
+	line = evaluate_find_line(plan, MEASURE_OUTPUT_TOKENS, usage);
+	if (line != NULL && line->slice_count == 1 && line->slices[0].price == 0)
+	{
+		usage_set(usage, MEASURE_OUTPUT_TOKENS, 0);
+		usage_assume(assumptions, "output_tokens: not bounded, and free");
+		return;
+	}
+	usage_fail("max_output_tokens",
+			   psprintf("Nothing bounds the output, and the card of model %s has no maximum.",
+						plan->model),
+			   "Give max_output_tokens with the request.");
+}
+
+/*
+ * expect_output
+ *		Turns the usage of the ceiling into the expected one. Returns false if nothing
+ *		is known but the ceiling.
+ */
+static bool
+expect_output(const CardPlan *plan, const Usage *request, Usage *usage, Assumptions *assumptions)
+{
+	int64 ceiling = usage_get(usage, MEASURE_OUTPUT_TOKENS);
+	int64 expected;
+
+	if ((plan->priced & MEASURE_BIT(MEASURE_OUTPUT_TOKENS)) == 0)
+		return false;
+	if (usage_has(request, MEASURE_EXPECTED_OUTPUT_TOKENS))
+		expected = usage_get(request, MEASURE_EXPECTED_OUTPUT_TOKENS);
+	else if (usage_has(request, MEASURE_OUTPUT_TOKENS))
+		expected = usage_get(request, MEASURE_OUTPUT_TOKENS);
+	else
+	{
+		if (ceiling != 0)
+			usage_assume(assumptions, "expected: the ceiling, for want of expected_output_tokens");
+		return false;
+	}
+	if (expected > ceiling)
+		usage_fail(usage_has(request, MEASURE_EXPECTED_OUTPUT_TOKENS) ? "expected_output_tokens"
+																	  : "output_tokens",
+				   "More output is expected than the request may have.", NULL);
+	usage_set(usage, MEASURE_OUTPUT_TOKENS, expected);
+
+	/* Parts of the ceiling that the expected output cannot have. */
+	for (int i = MEASURE_OUTPUT_TOKENS + 1; i <= MEASURE_VIDEO_OUTPUT_TOKENS; i++)
+	{
+		if (!usage_has(usage, i))
+			continue;
+		usage->micros[i] = Min(usage->micros[i], expected);
+		expected -= usage->micros[i];
+	}
+	return true;
+}
+
+/*
+ * cost_to_micros
+ *		Credits for a cost, in millionths: the one rounding, up.
+ */
+static int64
+cost_to_micros(int128 cost, const CreditRate *rate)
+{
+	int128 micros;
+
+	if (!decimal_multiply_ceil(cost, rate->factor, COST_SCALE - MICROS_SCALE + rate->decimals,
+							   &micros) ||
+		micros > MICROS_MAX)
+		ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+						errmsg("cost in credits out of range")));
+	return (int64) micros;
+}
+
+/*
+ * fill_amount
+ *		Lists what a usage takes of each resource; returns how many there are.
+ */
+static int
+fill_amount(AmountEntry *entries, int64 credit_micros, const Usage *usage)
+{
+	int counted_count;
+	const CountedResource *counted = cache_counted_resources(&counted_count);
+	int count = 0;
+
+	StaticAssertStmt(DOCUMENT_MAX_AMOUNTS >= 10, "credit, calls and eight measures");
+	entries[count++] = (AmountEntry){"credit", credit_micros};
+	entries[count++] = (AmountEntry){"calls", MICROS_PER_UNIT};
+	for (int i = 0; i < counted_count; i++)
+	{
+		int64 micros = usage_get(usage, counted[i].first);
+
+		if (counted[i].second >= 0)
+			micros += usage_get(usage, counted[i].second);
+		entries[count++] = (AmountEntry){counted[i].name, micros};
+	}
+	return count;
+}
+
+/*
+ * quote_make
+ *		Puts the answer together. expected_usage is NULL if nothing else is expected.
+ */
+static CostQuote *
+quote_make(const CardPlan *plan, const Usage *usage, const Usage *expected_usage, int64 root_id,
+		   TimestampTz at, const Assumptions *assumptions)
+{
+	CostQuote *quote = palloc(sizeof(CostQuote));
+	CreditRate rate;
+	CostResult cost;
+	CostResult expected;
+	DocumentParts parts;
+
+	cost.lines = palloc(sizeof(CostLine) * plan->most_cost_lines);
+	evaluate_cost(plan, usage, &cost);
+	cache_find_rate(root_id, at, &rate);
+	quote->card_id = plan->card_id;
+	quote->cost_usd = palloc(DECIMAL_TEXT_SIZE);
+	decimal_to_cstring(cost.total, COST_SCALE, quote->cost_usd);
+	parts.plan = plan;
+	parts.cost = &cost;
+	parts.cost_usd = quote->cost_usd;
+	parts.rate = &rate;
+	parts.assumptions = assumptions;
+	parts.amount_count = fill_amount(parts.amount, cost_to_micros(cost.total, &rate), usage);
+	quote->ceiling = amount_make(parts.amount, parts.amount_count);
+	if (expected_usage == NULL)
+	{
+		memcpy(parts.expected, parts.amount, sizeof(AmountEntry) * parts.amount_count);
+		quote->expected = quote->ceiling;
+	}
+	else
+	{
+		expected.lines = palloc(sizeof(CostLine) * plan->most_cost_lines);
+		evaluate_cost(plan, expected_usage, &expected);
+		fill_amount(parts.expected, cost_to_micros(expected.total, &rate), expected_usage);
+		quote->expected = amount_make(parts.expected, parts.amount_count);
+	}
+	quote->document = document_make(&parts);
+	return quote;
+}
+
+/*
+ * cost_estimate
+ *		See cost.h.
+ */
+CostQuote *
+cost_estimate(const char *model, Jsonb *request, int64 root_id, TimestampTz at)
+{
+	const CardPlan *plan;
+	Assumptions assumptions = {.count = 0};
+	Usage given;
+	Usage ceiling;
+	Usage expected;
+	bool expects;
+
+	cache_begin();
+	plan = cost_find_model(model, at);
+	usage_read(request, false, &given);
+	ceiling = given;
+	evaluate_derive(plan, &ceiling, &assumptions);
+	bound_output(plan, &ceiling, &assumptions);
+	usage_check_parts(&ceiling);
+	expected = ceiling;
+	raise_to_reasoning(plan, &ceiling, &assumptions);
+	expects = expect_output(plan, &given, &expected, &assumptions);
+	return quote_make(plan, &ceiling, expects ? &expected : NULL, root_id, at, &assumptions);
+}
+
+/*
+ * price_usage
+ *		Prices actual usage by a card.
+ */
+static CostQuote *
+price_usage(const CardPlan *plan, Jsonb *document, int64 root_id, TimestampTz at)
+{
+	Assumptions assumptions = {.count = 0};
+	Usage usage;
+
+	if (!usage_read(document, true, &usage))
+		provider_read(document, plan->reasoning_is_additional, &usage, &assumptions);
+	if (usage_has_parameter(&usage, PARAMETER_REASONING_IS_ADDITIONAL) &&
+		usage.texts[PARAMETER_REASONING_IS_ADDITIONAL].length == 4)
+		usage_set(&usage, MEASURE_OUTPUT_TOKENS,
+				  usage_get(&usage, MEASURE_OUTPUT_TOKENS) +
+					  usage_get(&usage, MEASURE_REASONING_TOKENS));
+	evaluate_derive(plan, &usage, &assumptions);
+	if ((plan->required & MEASURE_BIT(MEASURE_OUTPUT_TOKENS)) &&
+		!usage_has(&usage, MEASURE_OUTPUT_TOKENS))
+		usage_fail("output_tokens",
+				   psprintf("It is missing, and model %s is priced by it.", plan->model),
+				   "Give 0 if nothing was generated.");
+	usage_check_parts(&usage);
+	return quote_make(plan, &usage, NULL, root_id, at, &assumptions);
+}
+
+/*
+ * cost_price
+ *		See cost.h.
+ */
+CostQuote *
+cost_price(const char *model, Jsonb *usage, int64 root_id, TimestampTz at)
+{
+	cache_begin();
+	return price_usage(cost_find_model(model, at), usage, root_id, at);
+}
+
+/*
+ * cost_price_by_card
+ *		See cost.h. Raises XQ003 if there is no such version of a card.
+ */
+CostQuote *
+cost_price_by_card(int64 card_id, Jsonb *usage, int64 root_id, TimestampTz at)
+{
+	const CardPlan *plan;
+
+	cache_begin();
+	plan = cache_find_card(card_id);
+	if (plan == NULL)
+		ereport(ERROR, (errcode(ERRCODE_QUOTA_UNKNOWN_MODEL),
+						errmsg("rate card " INT64_FORMAT " does not exist", card_id)));
+	return price_usage(plan, usage, root_id, at);
+}

@@ -1,0 +1,434 @@
+/*
+ * evaluate.c
+ *		What a request costs by a compiled card.
+ *
+ * Three steps. evaluate_derive() completes the usage: defaults of the card, and
+ * measures that follow from others (images from n, pixels from size).
+ * evaluate_cost() then splits totals into their parts and prices every meter by the
+ * first line of the card whose conditions hold.
+ *
+ * A part that no line prices stays in its total: reasoning tokens without a price
+ * of their own cost what output tokens cost, and cached tokens without a price of
+ * their own what input tokens cost. So every token is priced exactly once.
+ *
+ * Costs are whole numbers of 10^-30 dollars; no step rounds.
+ */
+#include "cost/plan.h"
+
+#include "port/pg_bitutils.h"
+
+#include "errors.h"
+
+/* Meters that follow from n. */
+#define COUNTED_BY_N                                                                               \
+	(MEASURE_BIT(MEASURE_IMAGES) | MEASURE_BIT(MEASURE_PIXELS) | MEASURE_BIT(MEASURE_MEGAPIXELS) | \
+	 MEASURE_BIT(MEASURE_VIDEO_SECONDS))
+
+/*
+ * size_to_pixels
+ *		Reads a size such as 1024x1024 and returns its pixels in millionths.
+ */
+static int64
+size_to_pixels(const UsageText *size)
+{
+	int64 sides[2] = {0, 0};
+	int side = 0;
+
+	for (int i = 0; i < size->length; i++)
+	{
+		char c = size->text[i];
+
+		if (c >= '0' && c <= '9' && sides[side] < 100000)
+			sides[side] = sides[side] * 10 + (c - '0');
+		else if ((c == 'x' || c == 'X' || c == '*') && side == 0)
+			side = 1;
+		else if (c != '-')
+		{
+			sides[0] = 0;
+			break;
+		}
+	}
+	if (sides[0] == 0 || sides[1] == 0 || sides[0] > 100000 || sides[1] > 100000)
+		usage_fail("size", "The size does not say how many pixels wide and high.",
+				   "A size is written as 1024x1024.");
+	return sides[0] * sides[1] * QUANTITY_ONE;
+}
+
+/*
+ * derive_pixels
+ *		Pixels follow from size and n.
+ */
+static void
+derive_pixels(const CardPlan *plan, Usage *usage)
+{
+	if (!usage_has_parameter(usage, PARAMETER_SIZE))
+		usage_fail("size", psprintf("Model %s is priced by pixels.", plan->model),
+				   "A size is written as 1024x1024.");
+
+	int64 pixels = usage_multiply(size_to_pixels(&usage->texts[PARAMETER_SIZE]),
+								  usage_get(usage, MEASURE_N), "size");
+
+	usage_set(usage, MEASURE_PIXELS, pixels);
+	usage_set(usage, MEASURE_MEGAPIXELS, pixels / 1000000);
+}
+
+/*
+ * derive_from
+ *		A meter follows from the key that counts it.
+ */
+static void
+derive_from(const CardPlan *plan, Usage *usage, int meter, int key, int64 times)
+{
+	if ((plan->priced & MEASURE_BIT(meter)) == 0)
+		return;
+	if (usage_has(usage, key))
+		usage_set(usage, meter, usage_multiply(usage->micros[key], times, measures[key].name));
+	else if ((plan->required & MEASURE_BIT(meter)) != 0)
+		usage_fail(measures[key].name,
+				   psprintf("It is missing, and model %s is priced by %s.", plan->model,
+							measures[meter].name),
+				   NULL);
+}
+
+/*
+ * derive_defaults
+ *		Takes what the card says for keys that the request leaves out.
+ */
+static void
+derive_defaults(const CardPlan *plan, Usage *usage, Assumptions *assumptions)
+{
+	uint64 missing = plan->defaults.given & ~usage->given;
+	uint32 missing_parameters = plan->defaults.given_parameters & ~usage->given_parameters;
+
+	for (; missing != 0; missing &= missing - 1)
+	{
+		int measure = pg_rightmost_one_pos64(missing);
+		char value[DECIMAL_TEXT_SIZE];
+
+		usage_set(usage, measure, plan->defaults.micros[measure]);
+		decimal_to_cstring(plan->defaults.micros[measure], QUANTITY_SCALE, value);
+		usage_assume(assumptions,
+					 psprintf("%s: %s, the default of the card", measures[measure].name, value));
+	}
+	for (; missing_parameters != 0; missing_parameters &= missing_parameters - 1)
+	{
+		int parameter = pg_rightmost_one_pos32(missing_parameters);
+		const UsageText *text = &plan->defaults.texts[parameter];
+
+		usage->given_parameters |= 1u << parameter;
+		usage->texts[parameter] = *text;
+		usage_assume(assumptions, psprintf("%s: %.*s, the default of the card",
+										   parameters[parameter], text->length, text->text));
+	}
+}
+
+/*
+ * derive_ignored
+ *		Notes what was given and has no influence on the price.
+ */
+static void
+derive_ignored(const CardPlan *plan, const Usage *usage, Assumptions *assumptions)
+{
+	uint64 ignored = usage->given & ~plan->understood;
+	uint32 ignored_parameters = usage->given_parameters & ~plan->used_parameters;
+
+	for (; ignored != 0; ignored &= ignored - 1)
+	{
+		int measure = pg_rightmost_one_pos64(ignored);
+
+		if (usage->micros[measure] != 0)
+			usage_assume(assumptions,
+						 psprintf("%s: not priced by this card", measures[measure].name));
+	}
+	for (; ignored_parameters != 0; ignored_parameters &= ignored_parameters - 1)
+		usage_assume(assumptions, psprintf("%s: no price of this card depends on it",
+										   parameters[pg_rightmost_one_pos32(ignored_parameters)]));
+}
+
+/*
+ * evaluate_derive
+ *		Completes the usage by what follows from it and from the card. Raises XQ201 if
+ *		a quantity that the card needs is missing; output tokens are the caller's care.
+ */
+void
+evaluate_derive(const CardPlan *plan, Usage *usage, Assumptions *assumptions)
+{
+	if ((plan->defaults.given & ~usage->given) != 0 ||
+		(plan->defaults.given_parameters & ~usage->given_parameters) != 0)
+		derive_defaults(plan, usage, assumptions);
+	if ((usage->given & ~plan->understood) != 0 ||
+		(usage->given_parameters & ~plan->used_parameters) != 0)
+		derive_ignored(plan, usage, assumptions);
+	if ((plan->priced & MEASURE_BIT(MEASURE_REQUESTS)) && !usage_has(usage, MEASURE_REQUESTS))
+		usage_set(usage, MEASURE_REQUESTS, QUANTITY_ONE);
+	if ((plan->priced & COUNTED_BY_N) && !usage_has(usage, MEASURE_N))
+	{
+		usage_set(usage, MEASURE_N, QUANTITY_ONE);
+		usage_assume(assumptions, "n: 1");
+	}
+
+	if (plan->priced & (MEASURE_BIT(MEASURE_PIXELS) | MEASURE_BIT(MEASURE_MEGAPIXELS)))
+	{
+		if (usage_has_parameter(usage, PARAMETER_SIZE) ||
+			(plan->required & (MEASURE_BIT(MEASURE_PIXELS) | MEASURE_BIT(MEASURE_MEGAPIXELS))))
+			derive_pixels(plan, usage);
+	}
+	derive_from(plan, usage, MEASURE_IMAGES, MEASURE_N, QUANTITY_ONE);
+	derive_from(plan, usage, MEASURE_VIDEO_SECONDS, MEASURE_DURATION_SECONDS,
+				usage_get(usage, MEASURE_N));
+	derive_from(plan, usage, MEASURE_AUDIO_SECONDS, MEASURE_DURATION_SECONDS, QUANTITY_ONE);
+	derive_from(plan, usage, MEASURE_STORAGE_GB_DAYS, MEASURE_STORAGE_GB,
+				usage_get(usage, MEASURE_DAYS));
+
+	uint64 missing = plan->required & ~usage->given & ~MEASURE_BIT(MEASURE_OUTPUT_TOKENS);
+
+	if (missing != 0)
+		usage_fail(measures[pg_rightmost_one_pos64(missing)].name,
+				   psprintf("It is missing, and model %s is priced by it.", plan->model), NULL);
+	if ((usage->given & (plan->priced | MEASURE_BIT(MEASURE_MAX_OUTPUT_TOKENS))) == 0)
+		usage_fail(measures[pg_rightmost_one_pos64(plan->priced)].name,
+				   psprintf("None of the quantities by which model %s is priced is given.",
+							plan->model),
+				   NULL);
+}
+
+/*
+ * evaluate_find_line
+ *		Returns the first line of the meter whose conditions hold, or NULL.
+ */
+const PlanLine *
+evaluate_find_line(const CardPlan *plan, int meter, const Usage *usage)
+{
+	if (plan->first_line[meter] < 0)
+		return NULL;
+	for (int i = plan->first_line[meter];
+		 i < plan->line_count && plan->lines[i].meter == (Measure) meter; i++)
+	{
+		if (conditions_hold(&plan->lines[i].conditions, usage))
+			return &plan->lines[i];
+	}
+	return NULL;
+}
+
+/*
+ * line_is_superseded
+ *		Whether a line does not apply because the request says the same in another
+ *		way: a price per image while the tokens of the image are given.
+ */
+static bool
+line_is_superseded(const PlanLine *line, const Usage *usage)
+{
+	for (int i = 0; i < line->conditions.count; i++)
+	{
+		const PlanCondition *condition = &line->conditions.items[i];
+
+		if (condition->kind == CONDITION_ABSENT && usage_has(usage, condition->subject))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * fail_no_line
+ *		Raises an error for a quantity that no line of the card prices, naming the
+ *		first parameter on which the lines depend.
+ */
+static void
+fail_no_line(const CardPlan *plan, int meter, const Usage *usage)
+{
+	int unmatched = -1;
+
+	for (int i = plan->first_line[meter];
+		 i < plan->line_count && plan->lines[i].meter == (Measure) meter; i++)
+	{
+		const PlanConditions *conditions = &plan->lines[i].conditions;
+
+		if (line_is_superseded(&plan->lines[i], usage))
+			return;
+		for (int j = 0; j < conditions->count; j++)
+		{
+			const PlanCondition *condition = &conditions->items[j];
+
+			if (condition->kind != CONDITION_TEXT || condition_holds(condition, usage))
+				continue;
+			if (!usage_has_parameter(usage, condition->subject))
+				usage_fail(parameters[condition->subject],
+						   psprintf("It is missing, and the price of %s of model %s depends on it.",
+									measures[meter].name, plan->model),
+						   NULL);
+			if (unmatched < 0)
+				unmatched = condition->subject;
+		}
+	}
+	usage_fail(unmatched >= 0 ? parameters[unmatched] : measures[meter].name,
+			   psprintf("Model %s has no price of %s for this request.", plan->model,
+						measures[meter].name),
+			   NULL);
+}
+
+/*
+ * fail_overflow
+ *		Raises the error of a cost beyond 128 bits.
+ */
+static void
+fail_overflow(const CardPlan *plan)
+{
+	ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("cost out of range"),
+					errdetail("The cost of a request to model %s is more than 170000000 dollars.",
+							  plan->model)));
+}
+
+/*
+ * multiplied_price
+ *		Applies the multipliers of the card that hold. Exact: card_compile() has
+ *		checked that no product has more decimals than a price may have.
+ */
+static int128
+multiplied_price(const CardPlan *plan, int meter, const Usage *usage, int128 price)
+{
+	for (int i = 0; i < plan->multiplier_count; i++)
+	{
+		const PlanMultiplier *multiplier = &plan->multipliers[i];
+
+		if ((multiplier->meters & MEASURE_BIT(meter)) == 0 ||
+			!conditions_hold(&multiplier->conditions, usage))
+			continue;
+		if (__builtin_mul_overflow(price, multiplier->factor, &price))
+			fail_overflow(plan);
+		Assert(price % decimal_power_of_ten(multiplier->decimals) == 0);
+		price /= decimal_power_of_ten(multiplier->decimals);
+	}
+	return price;
+}
+
+/*
+ * cost_add_line
+ *		Adds quantity x price to the cost.
+ */
+static void
+cost_add_line(const CardPlan *plan, CostResult *cost, const char *meter, int64 quantity,
+			  int128 price)
+{
+	CostLine *line = &cost->lines[cost->line_count++];
+
+	Assert(cost->line_count <= plan->most_cost_lines);
+	line->meter = meter;
+	line->quantity_micros = quantity;
+	line->unit_price = price;
+	if (__builtin_mul_overflow(price, (int128) quantity, &line->cost) ||
+		__builtin_add_overflow(cost->total, line->cost, &cost->total))
+		fail_overflow(plan);
+}
+
+/*
+ * charged_quantity
+ *		What a line charges of a quantity: at most most, less free, in started blocks.
+ */
+static int64
+charged_quantity(const PlanLine *line, int64 quantity)
+{
+	quantity = Min(quantity, line->most_micros);
+	quantity = quantity > line->free_micros ? quantity - line->free_micros : 0;
+	if (line->block_micros != 0 && quantity % line->block_micros != 0)
+		quantity += line->block_micros - quantity % line->block_micros;
+	return quantity;
+}
+
+/*
+ * price_line
+ *		Prices a quantity by a line, in slices if it has several.
+ */
+static void
+price_line(const CardPlan *plan, const PlanLine *line, const Usage *usage, int64 quantity,
+		   CostResult *cost)
+{
+	const char *meter = measures[line->meter].name;
+	int64 charged = charged_quantity(line, quantity);
+	int64 start = 0;
+	int slice = 0;
+
+	if (charged == 0)
+		return;
+	while (line->slices[slice].up_to_micros < charged)
+	{
+		if (line->graduated)
+		{
+			cost_add_line(plan, cost, meter, line->slices[slice].up_to_micros - start,
+						  multiplied_price(plan, line->meter, usage, line->slices[slice].price));
+			start = line->slices[slice].up_to_micros;
+		}
+		slice++;
+	}
+	cost_add_line(plan, cost, meter, charged - start,
+				  multiplied_price(plan, line->meter, usage, line->slices[slice].price));
+}
+
+/*
+ * own_quantity
+ *		The quantity of a meter; what is cached or cache-written of audio and images
+ *		is counted there and not again.
+ */
+static int64
+own_quantity(const Usage *usage, int meter)
+{
+	int64 quantity = usage_get(usage, meter);
+
+	if (meter == MEASURE_AUDIO_INPUT_TOKENS)
+		quantity -= usage_get(usage, MEASURE_CACHED_AUDIO_INPUT_TOKENS) +
+					usage_get(usage, MEASURE_CACHE_WRITE_AUDIO_TOKENS);
+	else if (meter == MEASURE_IMAGE_INPUT_TOKENS)
+		quantity -= usage_get(usage, MEASURE_CACHED_IMAGE_INPUT_TOKENS);
+	return Max(quantity, 0);
+}
+
+/*
+ * evaluate_cost
+ *		Prices the completed usage; cost->lines has room for plan->most_cost_lines.
+ *		Raises XQ201 if a quantity has no price, 22003 if the cost is out of range.
+ */
+void
+evaluate_cost(const CardPlan *plan, const Usage *usage, CostResult *cost)
+{
+	const PlanLine *lines[MEASURE_COUNT];
+	int64 quantities[MEASURE_COUNT];
+	int64 taken[MEASURE_COUNT] = {0}; /* by parts with a price of their own */
+
+	cost->total = 0;
+	cost->line_count = 0;
+	for (uint64 rest = plan->walked; rest != 0;)
+	{
+		int meter = pg_leftmost_one_pos64(rest);
+		int total = measures[meter].part_of;
+		int64 quantity = own_quantity(usage, meter);
+
+		rest &= ~MEASURE_BIT(meter);
+		lines[meter] = quantity == 0 ? NULL : evaluate_find_line(plan, meter, usage);
+		quantities[meter] = quantity - taken[meter];
+		if (lines[meter] != NULL)
+			taken[meter] = quantity;
+		else if (total < 0 && quantities[meter] != 0)
+			fail_no_line(plan, meter, usage);
+		if (total >= 0)
+			taken[total] += taken[meter];
+	}
+	for (uint64 rest = plan->walked; rest != 0; rest &= rest - 1)
+	{
+		int meter = pg_rightmost_one_pos64(rest);
+
+		if (lines[meter] != NULL)
+			price_line(plan, lines[meter], usage, quantities[meter], cost);
+	}
+
+	int128 minimum = plan->minimum * QUANTITY_ONE;
+
+	if (cost->total < minimum)
+	{
+		CostLine *line = &cost->lines[cost->line_count++];
+
+		line->meter = "minimum_charge";
+		line->quantity_micros = QUANTITY_ONE;
+		line->cost = minimum - cost->total;
+		line->unit_price = line->cost / QUANTITY_ONE;
+		cost->total = minimum;
+	}
+}

@@ -1,0 +1,263 @@
+/*
+ * usage.c
+ *		Reads the quantities of a request, or of what a generation used, from jsonb.
+ *
+ * A document is one flat object whose keys are words of the vocabulary. An unknown
+ * key is an error: a misspelt quantity must not make a request cheap. A null is
+ * the same as an absent key. Quantities are JSON numbers, not negative, at most
+ * 10^12, whole unless the vocabulary says otherwise; those that may have fractions
+ * (up to six decimals) may also be decimal strings.
+ */
+#include "cost/usage.h"
+
+#include "utils/builtins.h"
+
+#include "cost/decimal.h"
+#include "errors.h"
+
+/*
+ * usage_fail
+ *		Raises the error of a request or usage that cannot be priced.
+ */
+void
+usage_fail(const char *key, const char *detail, const char *hint)
+{
+	ereport(ERROR, (errcode(ERRCODE_QUOTA_INVALID_REQUEST),
+					errmsg("request cannot be priced: \"%s\"", key),
+					errdetail_internal("%s", detail), hint != NULL ? errhint("%s", hint) : 0));
+}
+
+/*
+ * usage_assume
+ *		Notes what was assumed; text stays with the caller's memory context.
+ */
+void
+usage_assume(Assumptions *assumptions, const char *text)
+{
+	if (assumptions->count < ASSUMPTION_MAX)
+		assumptions->texts[assumptions->count++] = text;
+}
+
+/*
+ * usage_multiply
+ *		Multiplies two quantities in millionths; key names the quantity in errors.
+ */
+int64
+usage_multiply(int64 a, int64 b, const char *key)
+{
+	int128 product = (int128) a * (int128) b / QUANTITY_ONE;
+
+	if (product > QUANTITY_MAX_MICROS)
+		usage_fail(key, "The quantity is larger than 1000000000000.", NULL);
+	return (int64) product;
+}
+
+/*
+ * quantity_check
+ *		Returns the quantity in millionths, or raises an error that names the key.
+ */
+static int64
+quantity_check(int measure, DecimalStatus status, int128 value)
+{
+	const char *key = measures[measure].name;
+
+	if (status == DECIMAL_MALFORMED)
+		usage_fail(key, "The value is not a number.", "A quantity is a JSON number such as 1200.");
+	if (status == DECIMAL_OK && value < 0)
+		usage_fail(key, "The quantity is negative.", NULL);
+	if (status == DECIMAL_OVERFLOW || (status == DECIMAL_OK && value > QUANTITY_MAX_MICROS))
+		usage_fail(key, "The quantity is larger than 1000000000000.", NULL);
+	if (measures[measure].flags & MEASURE_IS_WHOLE)
+	{
+		if (status == DECIMAL_INEXACT || value % QUANTITY_ONE != 0)
+			usage_fail(key, "The quantity has a fraction, and only whole ones are counted.", NULL);
+	}
+	else if (status == DECIMAL_INEXACT)
+		usage_fail(key, "The quantity has more than six decimals.", NULL);
+	return (int64) value;
+}
+
+/*
+ * usage_read_quantity
+ *		Returns the quantity that a JSON value states, in millionths.
+ */
+int64
+usage_read_quantity(int measure, const JsonbValue *value)
+{
+	int128 decimal = 0;
+	DecimalStatus status = DECIMAL_MALFORMED;
+
+	if (value->type == jbvNumeric)
+		status = decimal_from_numeric(value->val.numeric, QUANTITY_SCALE, &decimal);
+	else if (value->type == jbvString && !(measures[measure].flags & MEASURE_IS_WHOLE))
+		status = decimal_from_text(value->val.string.val, value->val.string.len, QUANTITY_SCALE,
+								   &decimal);
+	return quantity_check(measure, status, decimal);
+}
+
+/*
+ * usage_read_parameter
+ *		Notes the text of a parameter. Texts point into the document.
+ */
+void
+usage_read_parameter(Usage *usage, int parameter, const JsonbValue *value)
+{
+	UsageText *text = &usage->texts[parameter];
+
+	switch (value->type)
+	{
+		case jbvString:
+			text->text = value->val.string.val;
+			text->length = value->val.string.len;
+			break;
+		case jbvBool:
+			text->text = value->val.boolean ? "true" : "false";
+			text->length = (int) strlen(text->text);
+			break;
+		case jbvNumeric:
+			text->text = DatumGetCString(
+				DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
+			text->length = (int) strlen(text->text);
+			break;
+		default:
+			usage_fail(parameters[parameter], "The value is neither text nor number nor boolean.",
+					   NULL);
+	}
+	usage->given_parameters |= 1u << parameter;
+}
+
+/*
+ * usage_fail_unknown
+ *		Raises the error of a key that is no word of the vocabulary.
+ */
+void
+usage_fail_unknown(const char *key, int length)
+{
+	usage_fail(pnstrdup(key, Min(length, 64)),
+			   "The key is not in the vocabulary of requests and usage.",
+			   "Keys without influence on the price may stand inside \"metadata\".");
+}
+
+/*
+ * usage_read
+ *		Fills usage from a document in the vocabulary. Raises XQ201 with the name of
+ *		the key if anything is unknown, malformed, negative or absurd. With
+ *		or_provider, returns false at the first unknown key instead.
+ */
+bool
+usage_read(Jsonb *document, bool or_provider, Usage *usage)
+{
+	JsonbIterator *iterator;
+	JsonbValue key;
+	JsonbValue value;
+
+	usage->given = 0;
+	usage->given_parameters = 0;
+	if (!JB_ROOT_IS_OBJECT(document))
+		ereport(ERROR, (errcode(ERRCODE_QUOTA_INVALID_REQUEST),
+						errmsg("request cannot be priced: it is not a JSON object"),
+						errhint("A request looks like {\"input_tokens\": 1200, "
+								"\"max_output_tokens\": 500}.")));
+	iterator = JsonbIteratorInit(&document->root);
+	JsonbIteratorNext(&iterator, &key, true);
+	while (JsonbIteratorNext(&iterator, &key, true) == WJB_KEY)
+	{
+		Word word = vocabulary_find(key.val.string.val, key.val.string.len);
+
+		JsonbIteratorNext(&iterator, &value, true);
+		if (word.kind == WORD_UNKNOWN ||
+			(word.kind == WORD_MEASURE && !(measures[word.index].flags & MEASURE_IS_KEY)))
+		{
+			if (or_provider)
+				return false;
+			usage_fail_unknown(key.val.string.val, key.val.string.len);
+		}
+		if (word.kind == WORD_IGNORED || value.type == jbvNull)
+			continue;
+		if (word.kind == WORD_PARAMETER)
+		{
+			usage_read_parameter(usage, word.index, &value);
+			continue;
+		}
+
+		int64 micros = usage_read_quantity(word.index, &value);
+
+		if (usage_has(usage, word.index) && usage->micros[word.index] != micros)
+			usage_fail(measures[word.index].name,
+					   "The quantity is given twice, with different values.",
+					   "Keep one of the names under which it is known.");
+		usage_set(usage, word.index, micros);
+	}
+	return true;
+}
+
+/*
+ * usage_check_part
+ *		Raises an error if a part is larger than its total.
+ */
+static void
+usage_check_part(const Usage *usage, int part, int total, int64 sum)
+{
+	if (sum <= usage_get(usage, total))
+		return;
+	usage_fail(measures[part].name,
+			   psprintf("The parts of %s are more than the whole.", measures[total].name),
+			   "A total includes all its parts: cached, cache-written, audio, image and video "
+			   "tokens of the input; reasoning, audio, image and video tokens of the output.");
+}
+
+/*
+ * usage_check_parts
+ *		Raises XQ201 if the parts of a total are more than the total. Cached audio is
+ *		part of both the cached and the audio tokens, and counted once.
+ */
+void
+usage_check_parts(const Usage *usage)
+{
+	static const struct
+	{
+		Measure part;
+		Measure total;
+		Measure also;
+	} overlaps[] = {
+		{MEASURE_CACHED_AUDIO_INPUT_TOKENS, MEASURE_CACHED_INPUT_TOKENS,
+		 MEASURE_AUDIO_INPUT_TOKENS},
+		{MEASURE_CACHED_IMAGE_INPUT_TOKENS, MEASURE_CACHED_INPUT_TOKENS,
+		 MEASURE_IMAGE_INPUT_TOKENS},
+		{MEASURE_CACHE_WRITE_AUDIO_TOKENS, MEASURE_CACHE_WRITE_TOKENS, MEASURE_AUDIO_INPUT_TOKENS},
+	};
+	int64 input = 0;
+	int64 output = 0;
+	int last_input = -1;
+	int last_output = -1;
+
+	for (int i = 0; i < (int) lengthof(overlaps); i++)
+	{
+		int64 part = usage_get(usage, overlaps[i].part);
+
+		usage_check_part(usage, overlaps[i].part, overlaps[i].total, part);
+		usage_check_part(usage, overlaps[i].part, overlaps[i].also, part);
+		input -= part;
+	}
+	for (int i = MEASURE_INPUT_TOKENS + 1; i < MEASURE_CITATION_TOKENS; i++)
+	{
+		int64 part = usage_get(usage, i);
+
+		if (part == 0)
+			continue;
+		if (measures[i].part_of == MEASURE_INPUT_TOKENS)
+		{
+			input += part;
+			last_input = i;
+		}
+		else if (measures[i].part_of == MEASURE_OUTPUT_TOKENS)
+		{
+			output += part;
+			last_output = i;
+		}
+	}
+	if (last_input >= 0)
+		usage_check_part(usage, last_input, MEASURE_INPUT_TOKENS, input);
+	if (last_output >= 0)
+		usage_check_part(usage, last_output, MEASURE_OUTPUT_TOKENS, output);
+}
