@@ -189,3 +189,29 @@ COMMENT ON COLUMN quota.admin_audit.operation IS 'INSERT, UPDATE, DELETE or TRUN
 COMMENT ON COLUMN quota.admin_audit.before IS 'The definition before; null if it was created';
 COMMENT ON COLUMN quota.admin_audit.after IS 'The definition after; null if it was removed';
 COMMENT ON COLUMN quota.admin_audit.audit_id IS 'Id of the entry';
+
+-- Rate cards ------------------------------------------------------------------
+
+CREATE VIEW quota.admin_rate_cards AS
+SELECT c.model,
+       c.card_id,
+       c.valid_from,
+       c.valid_to,
+       c.valid_from <= t.now AND COALESCE(c.valid_to > t.now, true) AS in_force,
+       jsonb_array_length(c.card -> 'lines') AS lines,
+       c.source,
+       c.created_at,
+       c.card
+FROM quota.rate_cards c
+CROSS JOIN (SELECT quota.now()) AS t (now);
+
+COMMENT ON VIEW quota.admin_rate_cards IS 'Every version of every rate card: what the models have cost, cost now and will cost';
+COMMENT ON COLUMN quota.admin_rate_cards.model IS 'Name of the model';
+COMMENT ON COLUMN quota.admin_rate_cards.card_id IS 'Id of the version, as in holds and events';
+COMMENT ON COLUMN quota.admin_rate_cards.valid_from IS 'From when on it prices requests';
+COMMENT ON COLUMN quota.admin_rate_cards.valid_to IS 'Until before when it does; null for until further notice';
+COMMENT ON COLUMN quota.admin_rate_cards.in_force IS 'Whether it prices requests now';
+COMMENT ON COLUMN quota.admin_rate_cards.lines IS 'How many lines of prices it has';
+COMMENT ON COLUMN quota.admin_rate_cards.source IS 'Where it was imported from; null if it was set';
+COMMENT ON COLUMN quota.admin_rate_cards.created_at IS 'When it was set or imported';
+COMMENT ON COLUMN quota.admin_rate_cards.card IS 'The card itself';
