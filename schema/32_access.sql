@@ -19,7 +19,7 @@ SET search_path = pg_catalog, pg_temp
 AS $function$
 -- Returns: what a bundle grants, each as GRANT takes it. Whatever is not named here
 -- stays with the owner, but for the immutable functions: they read nothing, and the
--- operators and casts of the types, all of them in C, need theirs.
+-- operators and casts of the types, all of them in C, need theirs. (A void one checks.)
 WITH member AS (
     SELECT d.classid, d.objid
     FROM pg_depend d
@@ -78,7 +78,7 @@ SELECT format('EXECUTE ON ROUTINE %s', p.oid::regprocedure)
 FROM member m
 JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
 JOIN pg_language l ON l.oid = p.prolang
-WHERE p.provolatile = 'i' AND (p.proname !~ '^_' OR l.lanname = 'c')
+WHERE p.provolatile = 'i' AND (p.proname !~ '^_' OR l.lanname = 'c' AND p.prorettype <> 'void'::regtype)
    OR p.proname IN (SELECT n.name FROM named n WHERE _bundle_privileges.bundle = ANY (n.bundles))
 UNION ALL
 SELECT format('SELECT ON %s', c.oid::regclass)
