@@ -9,7 +9,9 @@
  * Only zones of the database are accepted. PostgreSQL also takes POSIX rules such
  * as 'FOO5' for a zone, so that a misspelt name with a digit in it would be
  * accepted silently and shift every boundary. Such a rule needs a digit, so only
- * names with one are looked up in the database's list.
+ * names with one are looked up in the database's list. Abbreviations are no zones
+ * either: 'EET' is the zone of that name, with its summer time, where AT TIME ZONE
+ * would take it for two hours east of Greenwich.
  */
 #include "postgres.h"
 
