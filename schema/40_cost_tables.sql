@@ -42,7 +42,6 @@ CREATE TABLE quota.price_adjustments (
     valid_to   timestamptz,
     factor     numeric NOT NULL,
     PRIMARY KEY (root_id, valid_from),
-    FOREIGN KEY (root_id, root_id) REFERENCES quota.accounts (root_id, account_id),
     CONSTRAINT price_adjustments_factor_check CHECK (
         factor >= 0 AND factor < 1000000 AND factor = round(factor, 9)),
     CONSTRAINT price_adjustments_valid_check CHECK (valid_to > valid_from),

@@ -119,19 +119,33 @@ COMMENT ON COLUMN quota.admin_events.reason IS 'Reason as told by the caller';
 -- Usage -----------------------------------------------------------------------
 
 -- Roll-up and marks move together in one transaction, so that in any snapshot an event
--- is either rolled up or not below the mark.
+-- is either rolled up or not below the mark. What is not rolled up is found without
+-- reading the history: from one pair of root and origin to the next by the index, and
+-- for each pair by the index again. OFFSET 0 keeps the planner from a join that reads all.
 CREATE VIEW quota.admin_usage_daily AS
-WITH usage AS (
+WITH RECURSIVE ledger (root_id, origin) AS (
+    (SELECT e.root_id, e.origin FROM quota.events e ORDER BY e.root_id, e.origin LIMIT 1)
+    UNION ALL
+    SELECT n.root_id, n.origin
+    FROM ledger p
+    CROSS JOIN LATERAL (
+        SELECT e.root_id, e.origin FROM quota.events e
+        WHERE (e.root_id, e.origin) > (p.root_id, p.origin)
+        ORDER BY e.root_id, e.origin LIMIT 1) AS n
+), usage AS (
     SELECT u.root_id, u.account_id, u.hour AS held_at, u.user_id, u.model, u.resource, u.used, u.events
     FROM quota.usage_hourly u
     WHERE u.leaf
     UNION ALL
     SELECT e.root_id, e.levels[cardinality(e.levels)], e.held_at, COALESCE(e.user_id, ''),
            COALESCE(e.model, ''), c.resource, c.value, 1
-    FROM quota.events e
-    LEFT JOIN quota.fold_marks f ON f.root_id = e.root_id AND f.origin = e.origin
+    FROM ledger p
+    LEFT JOIN quota.fold_marks f ON f.root_id = p.root_id AND f.origin = p.origin
+    CROSS JOIN LATERAL (
+        SELECT t.root_id, t.levels, t.held_at, t.user_id, t.model, t.charged FROM quota.events t
+        WHERE t.root_id = p.root_id AND t.origin = p.origin AND t.xid >= COALESCE(f.mark, '0')
+        OFFSET 0) AS e
     CROSS JOIN LATERAL quota.entries(e.charged) AS c
-    WHERE f.mark IS NULL OR e.xid >= f.mark
 )
 SELECT (u.held_at AT TIME ZONE 'UTC')::date AS day,
        r.scope AS root,
@@ -175,3 +189,29 @@ COMMENT ON COLUMN quota.admin_audit.operation IS 'INSERT, UPDATE, DELETE or TRUN
 COMMENT ON COLUMN quota.admin_audit.before IS 'The definition before; null if it was created';
 COMMENT ON COLUMN quota.admin_audit.after IS 'The definition after; null if it was removed';
 COMMENT ON COLUMN quota.admin_audit.audit_id IS 'Id of the entry';
+
+-- Rate cards ------------------------------------------------------------------
+
+CREATE VIEW quota.admin_rate_cards AS
+SELECT c.model,
+       c.card_id,
+       c.valid_from,
+       c.valid_to,
+       c.valid_from <= t.now AND COALESCE(c.valid_to > t.now, true) AS in_force,
+       jsonb_array_length(c.card -> 'lines') AS lines,
+       c.source,
+       c.created_at,
+       c.card
+FROM quota.rate_cards c
+CROSS JOIN (SELECT quota.now()) AS t (now);
+
+COMMENT ON VIEW quota.admin_rate_cards IS 'Every version of every rate card: what the models have cost, cost now and will cost';
+COMMENT ON COLUMN quota.admin_rate_cards.model IS 'Name of the model';
+COMMENT ON COLUMN quota.admin_rate_cards.card_id IS 'Id of the version, as in holds and events';
+COMMENT ON COLUMN quota.admin_rate_cards.valid_from IS 'From when on it prices requests';
+COMMENT ON COLUMN quota.admin_rate_cards.valid_to IS 'Until before when it does; null for until further notice';
+COMMENT ON COLUMN quota.admin_rate_cards.in_force IS 'Whether it prices requests now';
+COMMENT ON COLUMN quota.admin_rate_cards.lines IS 'How many lines of prices it has';
+COMMENT ON COLUMN quota.admin_rate_cards.source IS 'Where it was imported from; null if it was set';
+COMMENT ON COLUMN quota.admin_rate_cards.created_at IS 'When it was set or imported';
+COMMENT ON COLUMN quota.admin_rate_cards.card IS 'The card itself';

@@ -73,4 +73,15 @@ SELECT * FROM quota.admin_usage_daily WHERE root = 'company:view_acme'
 SELECT relation, operation, acting_as, changed_by = session_user AS mine, before IS NULL AS created
     FROM quota.admin_audit WHERE after ->> 'scope' = 'user:view_ann';
 
+-- Rate cards: one that has ended, one in force, one to come.
+SELECT quota.set_rate_card('view-model', '{"lines": [{"meter": "input_tokens", "price": "0.000003"}]}', '2026-01-01 00:00+00') AS card1 \gset
+SELECT quota.set_rate_card('view-model', '{"lines": [{"meter": "input_tokens", "price": "0.000002"}, {"meter": "output_tokens", "price": "0.000009"}]}',
+                           '2026-03-10 12:00+00') AS card2 \gset
+SELECT quota.set_rate_card('view-model', '{"lines": [{"meter": "input_tokens", "price": "0.000001"}]}', '2026-03-10 12:00:00.000001+00') AS card3 \gset
+SELECT model, valid_from AT TIME ZONE 'UTC' AS valid_from, valid_to AT TIME ZONE 'UTC' AS valid_to, in_force, lines, source,
+       card -> 'lines' -> 0 ->> 'price' AS price, card_id = CASE lines WHEN 2 THEN :card2 ELSE card_id END AS card_ok
+    FROM quota.admin_rate_cards WHERE model = 'view-model' ORDER BY valid_from;
+SELECT operation, count(*) FROM quota.admin_audit
+    WHERE relation = 'rate_cards' AND after ->> 'model' = 'view-model' GROUP BY operation ORDER BY operation COLLATE "C";
+
 ROLLBACK;

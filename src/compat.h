@@ -29,4 +29,13 @@
 	make_range((typcache), (lower), (upper), (empty))
 #endif
 
+/* The length that pq_sendcountedtext() sends never includes itself since 17. */
+#if PG_VERSION_NUM >= 170000
+#define compat_sendcountedtext(message, text, length) \
+	pq_sendcountedtext((message), (text), (length))
+#else
+#define compat_sendcountedtext(message, text, length) \
+	pq_sendcountedtext((message), (text), (length), false)
+#endif
+
 #endif /* XAVIER_QUOTA_COMPAT_H */

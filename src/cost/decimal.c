@@ -20,6 +20,8 @@
 
 #include "utils/builtins.h"
 
+#include "compat.h"
+
 #define NUMERIC_FORM_MASK 0xC000
 #define NUMERIC_FORM_NEGATIVE 0x4000
 #define NUMERIC_FORM_SHORT 0x8000

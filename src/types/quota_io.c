@@ -18,6 +18,8 @@
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
+#include "compat.h"
+
 #define QUOTA_BINARY_VERSION 1
 
 PG_FUNCTION_INFO_V1(quota_quota_in);
@@ -232,7 +234,7 @@ quota_quota_send(PG_FUNCTION_ARGS)
 	{
 		char *text = scope_to_cstring(quota_level_scope(&level));
 
-		pq_sendcountedtext(&message, text, (int) strlen(text), false);
+		compat_sendcountedtext(&message, text, (int) strlen(text));
 		components_send(level.entries, level.count, &message);
 	}
 	PG_RETURN_BYTEA_P(pq_endtypsend(&message));

@@ -31,10 +31,10 @@ INSERT INTO contract VALUES
     -- Values
     ('period_range', 'period quota.period, at timestamp with time zone', 'tstzrange', 'i', false),
     -- Cost
-    ('estimate', 'model text, request jsonb, account quota.scope DEFAULT NULL::quota.scope, at timestamp with time zone DEFAULT NULL::timestamp with time zone', 'jsonb', 's', true),
-    ('price', 'model text, usage jsonb, account quota.scope DEFAULT NULL::quota.scope, at timestamp with time zone DEFAULT NULL::timestamp with time zone', 'jsonb', 's', true),
-    ('set_rate_card', 'model text, card jsonb, valid_from timestamp with time zone DEFAULT quota.now(), valid_to timestamp with time zone DEFAULT NULL::timestamp with time zone', 'bigint', 'v', true),
-    ('import_prices', 'document jsonb, source text DEFAULT NULL::text, valid_from timestamp with time zone DEFAULT quota.now()', 'TABLE(model text, lines integer, skipped jsonb)', 'v', true),
+    ('estimate', 'model text, request jsonb, account quota.scope DEFAULT NULL::quota.scope, at timestamp with time zone DEFAULT NULL::timestamp with time zone', 'jsonb', 'v', true),
+    ('price', 'model text, usage jsonb, account quota.scope DEFAULT NULL::quota.scope, at timestamp with time zone DEFAULT NULL::timestamp with time zone', 'jsonb', 'v', true),
+    ('set_rate_card', 'model text, card jsonb, valid_from timestamp with time zone DEFAULT NULL::timestamp with time zone, valid_to timestamp with time zone DEFAULT NULL::timestamp with time zone', 'bigint', 'v', true),
+    ('import_prices', 'document jsonb, source text DEFAULT NULL::text, valid_from timestamp with time zone DEFAULT NULL::timestamp with time zone', 'TABLE(model text, lines integer, skipped jsonb)', 'v', true),
     -- Requests
     ('can_execute_generation', 'user_id text, project_id text, model text, request jsonb', 'jsonb', 'v', true),
     ('check', 'user_id text, project_id text, model text, request jsonb', 'jsonb', 'v', true),
@@ -60,7 +60,8 @@ INSERT INTO contract VALUES
     ('drop_limit', 'limit_id bigint', 'void', 'v', true),
     ('put_plan', 'plan text, limits jsonb', 'void', 'v', true),
     ('put_resource', 'resource text, unit text, kind text, description text', 'void', 'v', true),
-    ('set_credit_rate', 'credits_per_usd numeric', 'void', 'v', true),
+    ('set_credit_rate', 'credits_per_usd numeric', 'numeric', 'v', true),
+    ('set_price_adjustment', 'account quota.scope, factor numeric, valid_from timestamp with time zone DEFAULT NULL::timestamp with time zone, valid_to timestamp with time zone DEFAULT NULL::timestamp with time zone', 'void', 'v', true),
     ('grant_access', 'role regrole, bundle text, account quota.scope DEFAULT NULL::quota.scope', 'void', 'v', true),
     ('revoke_access', 'role regrole, bundle text, account quota.scope DEFAULT NULL::quota.scope', 'void', 'v', true),
     -- Time and upkeep
@@ -78,7 +79,8 @@ INSERT INTO columns VALUES
     ('admin_events', 'hold_id seq kind outcome root scope user_id model held charged credit calls cost_usd held_at recorded_at late card_id usage reason'),
     ('admin_usage_daily', 'day root scope company project user_id model resource used events'),
     ('admin_jobs', 'job schedule description last_started last_finished last_rows last_error last_success overdue'),
-    ('admin_audit', 'changed_at changed_by acting_as relation operation before after audit_id');
+    ('admin_audit', 'changed_at changed_by acting_as relation operation before after audit_id'),
+    ('admin_rate_cards', 'model card_id valid_from valid_to in_force lines source created_at card');
 
 SELECT plan((SELECT count(*) FROM contract)::integer + (SELECT count(*) FROM columns)::integer + 21);
 
