@@ -72,7 +72,7 @@ UNION ALL
 SELECT format('USAGE ON TYPE %s', t.oid::regtype)
 FROM member m
 JOIN pg_type t ON m.classid = 'pg_type'::regclass AND t.oid = m.objid
-WHERE t.typtype = 'b'
+WHERE t.typtype = 'b' AND t.typcategory <> 'A'
 UNION ALL
 SELECT format('EXECUTE ON ROUTINE %s', p.oid::regprocedure)
 FROM member m

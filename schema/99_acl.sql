@@ -17,8 +17,10 @@ BEGIN
         FROM pg_depend d
         JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
         LEFT JOIN pg_class c ON d.classid = 'pg_class'::regclass AND d.objid = c.oid
+        LEFT JOIN pg_type t ON d.classid = 'pg_type'::regclass AND d.objid = t.oid
         WHERE e.extname = 'xavier_quota' AND d.deptype = 'e'
-          AND (d.classid IN ('pg_proc'::regclass, 'pg_type'::regclass)
+          AND (d.classid = 'pg_proc'::regclass
+               OR t.typcategory <> 'A'      -- arrays, members since 16, have the rights of their elements
                OR c.relkind IN ('r', 'p', 'v', 'm', 'S'))
     LOOP
         EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', object);
