@@ -2,6 +2,24 @@
 --
 -- What a role may do it is given by quota.grant_access().
 
+-- A schema that was there before belongs to whoever made it, who could replace what is
+-- put into it. (Who restores a dump may be another superuser than the one who dumped it.)
+DO $do$
+DECLARE
+    owner name;
+BEGIN
+    SELECT r.rolname INTO owner
+        FROM pg_namespace n
+        JOIN pg_roles r ON r.oid = n.nspowner
+        WHERE n.nspname = 'quota' AND NOT r.rolsuper;
+    IF FOUND THEN
+        RAISE EXCEPTION 'schema "quota" belongs to "%", who is not a superuser', owner
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = 'Drop or rename the schema; CREATE EXTENSION makes one of its own.';
+    END IF;
+END
+$do$;
+
 REVOKE ALL ON SCHEMA quota FROM PUBLIC;
 
 DO $do$

@@ -4,7 +4,8 @@
 --    view appears in these lists, and somebody has to say that this is right;
 -- 3. views show what their reader may not read below them;
 -- 4. a caller's temporary objects do not get in the way of a SECURITY DEFINER function;
--- 5. granting and revoking a bundle can be repeated, and bundles of one role do not disturb
+-- 5. the extension does not go into a schema that somebody else has prepared;
+-- 6. granting and revoking a bundle can be repeated, and bundles of one role do not disturb
 --    each other.
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS xavier_quota;
@@ -155,4 +156,18 @@ SELECT quota.grant_access('regress_quota_none', 'viewer');  -- fails
 SELECT quota.grant_access('-', 'viewer');  -- fails
 SELECT quota.grant_access(NULL, 'viewer');  -- fails
 SELECT quota.revoke_access('regress_quota_nobody', NULL);  -- fails
+ROLLBACK;
+
+-- A schema that was there before.
+BEGIN;
+SET LOCAL client_min_messages = warning;
+DROP EXTENSION xavier_quota CASCADE;
+DROP SCHEMA quota CASCADE;
+CREATE ROLE regress_quota_squatter;
+CREATE SCHEMA quota AUTHORIZATION regress_quota_squatter;
+CREATE EXTENSION xavier_quota;  -- fails
+CREATE FUNCTION quota.now() RETURNS timestamptz LANGUAGE sql AS $$ SELECT 'epoch'::timestamptz $$;
+CREATE EXTENSION xavier_quota;  -- fails
+DROP SCHEMA quota CASCADE;
+CREATE EXTENSION xavier_quota;
 ROLLBACK;
