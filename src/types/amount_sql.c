@@ -8,6 +8,7 @@
 
 #include "funcapi.h"
 #include "libpq/pqformat.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
@@ -150,7 +151,9 @@ quota_amount_make(PG_FUNCTION_ARGS)
 	if (!is_identifier(entry.resource))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid name of a resource: \"%s\"", entry.resource),
+				 errmsg("invalid name of a resource: \"%.*s\"",
+						pg_mbcliplen(entry.resource, strlen(entry.resource), RESOURCE_NAME_SIZE),
+						entry.resource),
 				 errdetail("It is a lower-case letter or an underscore, and up to %d more of "
 						   "these and digits.",
 						   RESOURCE_NAME_SIZE - 2)));

@@ -125,7 +125,7 @@ is_identifier(const char *text)
 /*
  * reader_identifier
  *		Reads an identifier into buffer (of RESOURCE_NAME_SIZE bytes) and returns its
- *		length; 22P02 if there is none or it is too long. what names it: "a kind".
+ *		length; 22P02 if there is none, 54000 if it is too long. what names it: "a kind".
  */
 int
 reader_identifier(TextReader *reader, const char *what, char *buffer)
@@ -144,7 +144,7 @@ reader_identifier(TextReader *reader, const char *what, char *buffer)
 	size_t length = reader->at - start;
 
 	if (length >= RESOURCE_NAME_SIZE)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_TEXT_REPRESENTATION), reader_errmsg(reader),
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), reader_errmsg(reader),
 						errdetail("The identifier at character %d has %zu characters, more than "
 								  "%d.",
 								  reader_position(reader, start), length, RESOURCE_NAME_SIZE - 1)));

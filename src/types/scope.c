@@ -443,7 +443,8 @@ scope_append(const Scope *parent, const char *kind, const char *name)
 
 	if (!is_identifier(kind))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("invalid kind of a scope: \"%s\"", kind),
+						errmsg("invalid kind of a scope: \"%.*s\"",
+							   pg_mbcliplen(kind, strlen(kind), RESOURCE_NAME_SIZE), kind),
 						errdetail("A kind is a lower-case letter or an underscore, and up to 62 "
 								  "more of these and digits.")));
 	if (name == NULL)
