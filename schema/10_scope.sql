@@ -126,6 +126,8 @@ CREATE FUNCTION quota._scope_contains(quota.scope, quota.scope) RETURNS boolean
 CREATE FUNCTION quota._scope_contained(quota.scope, quota.scope) RETURNS boolean
     AS 'MODULE_PATHNAME', 'quota_scope_contained' LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE
     SUPPORT quota._scope_contained_support;
+-- The end (exclusive) of the range of a subtree. It is no scope: EXPLAIN shows it as
+-- 'company:acme/...', and no input accepts it.
 CREATE FUNCTION quota._scope_subtree_end(quota.scope) RETURNS quota.scope
     AS 'MODULE_PATHNAME', 'quota_scope_subtree_end' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 

@@ -185,9 +185,12 @@ CREATE AGGREGATE quota.sum(quota.amount) (
     SFUNC = quota._amount_add,
     STYPE = quota.amount,
     COMBINEFUNC = quota._amount_add,
+    MSFUNC = quota._amount_add,
+    MINVFUNC = quota._amount_subtract,
+    MSTYPE = quota.amount,
     PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE quota.sum(quota.amount) IS 'Sum of each component; NULL of no rows';
+COMMENT ON AGGREGATE quota.sum(quota.amount) IS 'Sum of each component, exact; NULL of no rows, an error as soon as a partial sum is out of range';
 
 CREATE FUNCTION quota.entries(amount quota.amount) RETURNS TABLE (resource text, value numeric)
     AS 'MODULE_PATHNAME', 'quota_amount_entries' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 3;

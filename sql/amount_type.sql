@@ -285,6 +285,12 @@ RESET parallel_tuple_cost;
 RESET min_parallel_table_scan_size;
 RESET max_parallel_workers_per_gather;
 SELECT id % 3 AS part, quota.sum(amount) FROM amount_type_rows WHERE id <= 6 GROUP BY 1 ORDER BY 1;
+-- Moving frames take rows out again
+SELECT count(*) AS frames,
+       count(*) FILTER (WHERE moving IS DISTINCT FROM (
+           SELECT quota.sum(r.amount) FROM amount_type_rows r WHERE r.id BETWEEN m.id - 3 AND m.id - 1)) AS wrong
+FROM (SELECT id, quota.sum(amount) OVER (ORDER BY id ROWS BETWEEN 3 PRECEDING AND 1 PRECEDING) AS moving
+      FROM amount_type_rows WHERE id <= 50) AS m;
 SELECT quota.sum(a) FROM (VALUES ('credit=4611686018427.387903'::quota.amount), ('credit=0.000001')) AS t (a);  -- fails
 DROP TABLE amount_type_rows;
 

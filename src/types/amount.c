@@ -102,6 +102,21 @@ amount_is_zero(const Amount *amount)
 	return *VARDATA_ANY(amount) == 0;
 }
 
+/*
+ * Which of two sorted lists has the next entry of their merge: negative for the left
+ * one, positive for the right one, zero for both. At least one entry must be left.
+ */
+static int
+merge_order(const AmountEntry *left, int left_count, const AmountEntry *right, int right_count)
+{
+	Assert(left_count > 0 || right_count > 0);
+	if (left_count == 0)
+		return 1;
+	if (right_count == 0)
+		return -1;
+	return strcmp(left->resource, right->resource);
+}
+
 /* Merges two sorted amounts into a + sign * b. */
 static Amount *
 amount_combine(const Amount *a, const Amount *b, int sign)
@@ -115,9 +130,7 @@ amount_combine(const Amount *a, const Amount *b, int sign)
 
 	for (int i = 0, j = 0; i < left_count || j < right_count;)
 	{
-		int order = i == left_count    ? 1
-					: j == right_count ? -1
-									   : strcmp(left[i].resource, right[j].resource);
+		int order = merge_order(&left[i], left_count - i, &right[j], right_count - j);
 		AmountEntry entry = order <= 0 ? left[i] : right[j];
 		int64 micros =
 			(order <= 0 ? left[i].micros : 0) + (order >= 0 ? sign * right[j].micros : 0);
@@ -181,9 +194,7 @@ amount_fits_in(const Amount *a, const Amount *b)
 
 	for (int i = 0, j = 0; i < left_count || j < right_count;)
 	{
-		int order = i == left_count    ? 1
-					: j == right_count ? -1
-									   : strcmp(left[i].resource, right[j].resource);
+		int order = merge_order(&left[i], left_count - i, &right[j], right_count - j);
 
 		if ((order <= 0 ? left[i].micros : 0) > (order >= 0 ? right[j].micros : 0))
 			return false;

@@ -21,16 +21,16 @@
 
 #include "access/stratnum.h"
 #include "catalog/pg_am.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/supportnodes.h"
 #include "optimizer/optimizer.h"
-#include "parser/parse_func.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
-
-#include "xavier_quota.h"
+#include "utils/syscache.h"
 
 PG_FUNCTION_INFO_V1(quota_scope_contains_support);
 PG_FUNCTION_INFO_V1(quota_scope_contained_support);
@@ -39,6 +39,7 @@ PG_FUNCTION_INFO_V1(quota_scope_contained_support);
 typedef struct ScopeSearch
 {
 	Oid scope_type;
+	Oid schema; /* of our functions */
 	Oid opfamily;
 	Node *key;   /* the indexed column or expression */
 	Expr *value; /* what it is compared with, constant during a scan */
@@ -64,6 +65,7 @@ scope_search_init(ScopeSearch *search, const SupportRequestIndexCondition *reque
 	/* Only our own order has the properties that the conditions stand on. */
 	get_func_signature(request->funcid, &argument_types, &argument_count);
 	search->scope_type = argument_types[0];
+	search->schema = get_func_namespace(request->funcid);
 	search->opfamily = request->opfamily;
 	return search->opfamily ==
 		   get_opclass_family(GetDefaultOpClass(search->scope_type, BTREE_AM_OID));
@@ -75,14 +77,20 @@ scope_search_operator(const ScopeSearch *search, StrategyNumber strategy)
 	return get_opfamily_member(search->opfamily, search->scope_type, search->scope_type, strategy);
 }
 
-/* A call of one of our functions of one scope, found by name in our schema. */
+/*
+ * A call with the value as the only argument of the function of that name beside the
+ * operator's; NULL if there is none. Looks into the catalog directly: the user may
+ * be allowed to call the functions without being allowed to search the schema.
+ */
 static Expr *
-scope_search_call(const ScopeSearch *search, char *function)
+scope_search_call(const ScopeSearch *search, const char *function)
 {
-	Oid types[1] = {search->scope_type};
-	List *name = list_make2(makeString(QUOTA_SCHEMA), makeString(function));
-	Oid function_oid = LookupFuncName(name, 1, types, false);
+	oidvector *types = buildoidvector(&search->scope_type, 1);
+	Oid function_oid = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(function),
+									   PointerGetDatum(types), ObjectIdGetDatum(search->schema));
 
+	if (!OidIsValid(function_oid))
+		return NULL;
 	return (Expr *) makeFuncExpr(function_oid, get_func_rettype(function_oid),
 								 list_make1(copyObject(search->value)), InvalidOid, InvalidOid,
 								 COERCE_EXPLICIT_CALL);
@@ -107,6 +115,8 @@ scope_search_below(const ScopeSearch *search)
 	}
 	else
 		end = scope_search_call(search, "_scope_subtree_end");
+	if (end == NULL)
+		return NIL;
 
 	return list_make2(make_opclause(scope_search_operator(search, BTGreaterEqualStrategyNumber),
 									BOOLOID, false, (Expr *) search->key, search->value, InvalidOid,
@@ -124,9 +134,11 @@ scope_search_above(const SupportRequestIndexCondition *request, const ScopeSearc
 	if (IsA(search->value, Const) && ((Const *) search->value)->constisnull)
 		return NIL;
 
-	ScalarArrayOpExpr *any = makeNode(ScalarArrayOpExpr);
 	Expr *ancestors = scope_search_call(search, "ancestors");
+	ScalarArrayOpExpr *any = makeNode(ScalarArrayOpExpr);
 
+	if (ancestors == NULL)
+		return NIL;
 	any->opno = scope_search_operator(search, BTEqualStrategyNumber);
 	any->opfuncid = get_opcode(any->opno);
 	any->useOr = true;
