@@ -38,4 +38,20 @@
 	pq_sendcountedtext((message), (text), (length), false)
 #endif
 
+/* Backends are numbered by proc since 17. */
+#if PG_VERSION_NUM >= 170000
+#define compat_vxid_proc(vxid) ProcNumberGetProc((vxid).procNumber)
+#else
+#define compat_vxid_proc(vxid) BackendIdGetProc((vxid).backendId)
+#endif
+
+/* Index scans can be instrumented since 18. */
+#if PG_VERSION_NUM >= 180000
+#define compat_index_beginscan(heap, index, snapshot, nkeys)                                       \
+	index_beginscan((heap), (index), (snapshot), NULL, (nkeys), 0)
+#else
+#define compat_index_beginscan(heap, index, snapshot, nkeys)                                       \
+	index_beginscan((heap), (index), (snapshot), (nkeys), 0)
+#endif
+
 #endif /* XAVIER_QUOTA_COMPAT_H */

@@ -1,0 +1,103 @@
+/*
+ * escrow_internal.h
+ *		Layout of the shared memory and of the list of pending effects.
+ */
+#ifndef XAVIER_QUOTA_ESCROW_INTERNAL_H
+#define XAVIER_QUOTA_ESCROW_INTERNAL_H
+
+#include "lib/ilist.h"
+#include "port/atomics.h"
+#include "storage/lwlock.h"
+#include "utils/hsearch.h"
+
+#include "escrow/escrow.h"
+
+/* Powers of two. All counters of one root are in one partition. */
+#define ESCROW_PARTITIONS 64
+#define ESCROW_GENERATIONS 4096
+
+struct SharedCounter
+{
+	CounterKey key; /* MUST BE FIRST */
+
+	/* All under the lock of the partition. */
+	int128 used;
+	int128 held;
+	int64 denied;	 /* refusals since the counter was loaded first */
+	uint64 epoch;	 /* SharedRoot.epoch + SharedEscrow.epoch when it was loaded */
+	uint32 hash;
+	uint32 pins;
+	bool loaded;
+	dlist_node idle; /* in SharedPartition.idle while pins is 0 */
+};
+
+typedef struct SharedPartition
+{
+	LWLockPadded lock;
+	dlist_head idle; /* unpinned counters, least recently used first */
+} SharedPartition;
+
+/* By hash of the root; two roots with one slot only cost each other a re-read. */
+typedef struct SharedRoot
+{
+	pg_atomic_uint64 generation; /* of its definitions */
+	pg_atomic_uint64 epoch;		 /* of its counters */
+} SharedRoot;
+
+typedef struct SharedEscrow
+{
+	pg_atomic_uint64 generation; /* of definitions that belong to no root */
+	pg_atomic_uint64 names;
+	pg_atomic_uint64 epoch;
+	pg_atomic_uint64 private_id;
+
+	/* statistics */
+	pg_atomic_uint64 loads;
+	pg_atomic_uint64 counters_loaded;
+	pg_atomic_uint64 evictions;
+	pg_atomic_uint64 load_waits;
+	pg_atomic_uint64 claims;
+	pg_atomic_uint64 refusals;
+
+	SharedRoot roots[ESCROW_GENERATIONS];
+	SharedPartition partitions[ESCROW_PARTITIONS];
+} SharedEscrow;
+
+/*
+ * What this transaction, or one of its live subtransactions, has done to a
+ * counter. Amounts are int128, since a loop may add up many operations.
+ */
+typedef struct PendingEffect
+{
+	SharedCounter *counter;
+	int nest_level;
+	uint32 pins;			/* of the counter, by this entry */
+	bool loading;			/* this entry is to publish the counter */
+	CounterTotals applied;	/* in the counter already: taken back on abort */
+	CounterTotals deferred; /* added to the counter after commit */
+} PendingEffect;
+
+extern SharedEscrow *EscrowState;
+extern HTAB *EscrowCounters;
+
+/* Functions in escrow_shmem.c */
+extern int escrow_counters_max;
+extern uint64 escrow_root_epoch(uint32 root_hash);
+
+static inline SharedPartition *
+counter_partition(uint32 hash)
+{
+	return &EscrowState->partitions[hash % ESCROW_PARTITIONS];
+}
+
+/* Functions in escrow_counter.c; the partition's lock is held. */
+extern void counter_unpin(SharedCounter *counter, uint32 pins);
+extern void counter_remove(SharedCounter *counter);
+
+/* Functions in escrow_transaction.c */
+extern void pending_reserve_space(int entries);
+extern PendingEffect *pending_note_pin(SharedCounter *counter, bool *pinned_already);
+extern PendingEffect *pending_find(SharedCounter *counter);
+extern CounterTotals pending_deferred(SharedCounter *counter);
+
+#endif /* XAVIER_QUOTA_ESCROW_INTERNAL_H */

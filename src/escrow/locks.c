@@ -1,0 +1,230 @@
+/*
+ * locks.c
+ *		The heavyweight locks of the engine.
+ *
+ * In this order: global, roots in ascending order of hash, key or hold, load. All
+ * but the load lock stay until the (sub)transaction ends.
+ *
+ *	global	our empty relation: row exclusive by every operation (PostgreSQL's
+ *			fast path), share row exclusive by a change of definitions that
+ *			belong to no root.
+ *	root	an object lock by hash of the root: row exclusive by every operation,
+ *			at every call, since a lock first taken in a subtransaction goes with
+ *			it; access exclusive by a change of what is counted.
+ *	key		an object lock by hash of root and idempotency key: exclusive.
+ *	hold	an object lock by hash of a hold's id: exclusive, by what follows the
+ *			closing of a hold. (An open hold is locked by its row.)
+ *	load	an object lock by hash of the root: exclusive, for the load alone.
+ *
+ * Object locks are those of our own tables' OIDs, so no other extension's can
+ * be in their way; two roots with one hash only wait for each other.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "storage/sinvaladt.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+
+#include "compat.h"
+#include "escrow/locks.h"
+#include "relations.h"
+
+/* The last field of an object's tag tells our kinds of locks apart. */
+#define LOCK_KIND_ROOT 1
+#define LOCK_KIND_KEY 2
+#define LOCK_KIND_LOAD 3
+#define LOCK_KIND_HOLD 4
+
+static int definition_lock_timeout_ms = 2000;
+
+static void
+set_root_tag(LOCKTAG *tag, uint32 root_hash, uint16 kind)
+{
+	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId, quota_relation(REL_ACCOUNTS), root_hash, kind);
+}
+
+void
+lock_global_shared(void)
+{
+	LockRelationOid(quota_relation(REL_GLOBAL_LOCK), RowExclusiveLock);
+}
+
+void
+lock_global_exclusive(void)
+{
+	LockRelationOid(quota_relation(REL_GLOBAL_LOCK), ShareRowExclusiveLock);
+}
+
+void
+lock_root_shared(uint32 root_hash)
+{
+	LOCKTAG tag;
+
+	set_root_tag(&tag, root_hash, LOCK_KIND_ROOT);
+	(void) LockAcquire(&tag, RowExclusiveLock, false, false);
+}
+
+void
+lock_root_exclusive(uint32 root_hash)
+{
+	LOCKTAG tag;
+
+	set_root_tag(&tag, root_hash, LOCK_KIND_ROOT);
+	(void) LockAcquire(&tag, AccessExclusiveLock, false, false);
+}
+
+/*
+ * unlock_root_exclusive
+ *		Gives the exclusive lock of a root back before the transaction ends: for
+ *		one that has looked only.
+ */
+void
+unlock_root_exclusive(uint32 root_hash)
+{
+	LOCKTAG tag;
+
+	set_root_tag(&tag, root_hash, LOCK_KIND_ROOT);
+	(void) LockRelease(&tag, AccessExclusiveLock, false);
+}
+
+/*
+ * lock_key
+ *		Takes the lock of an idempotency key, so that of two calls with one key
+ *		the second sees what the first has recorded.
+ */
+void
+lock_key(int64 root_id, const char *key)
+{
+	LOCKTAG tag;
+	uint64 hash = hash_bytes_extended((const unsigned char *) key, strlen(key), (uint64) root_id);
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, quota_relation(REL_KEYS), (uint32) hash, LOCK_KIND_KEY);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+}
+
+/*
+ * lock_hold_id
+ *		Takes the lock of a hold that is not open, so that what follows its closing
+ *		happens once.
+ */
+void
+lock_hold_id(const pg_uuid_t *id)
+{
+	LOCKTAG tag;
+	uint32 hash = hash_bytes(id->data, UUID_LEN);
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, quota_relation(REL_HOLDS), hash, LOCK_KIND_HOLD);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+}
+
+/*
+ * lock_load
+ *		Takes the load lock of a root. Returns false if it had to wait for it.
+ */
+bool
+lock_load(uint32 root_hash)
+{
+	LOCKTAG tag;
+
+	set_root_tag(&tag, root_hash, LOCK_KIND_LOAD);
+	if (LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL)
+		return true;
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	return false;
+}
+
+void
+unlock_load(uint32 root_hash)
+{
+	LOCKTAG tag;
+
+	set_root_tag(&tag, root_hash, LOCK_KIND_LOAD);
+	(void) LockRelease(&tag, ExclusiveLock, false);
+}
+
+/* '17, 23': the processes that stand in the way of a lock. */
+static char *
+describe_blockers(const LOCKTAG *tag, LOCKMODE mode)
+{
+	int count;
+	VirtualTransactionId *blockers = GetLockConflicts(tag, mode, &count);
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (int i = 0; i < count; i++)
+	{
+		PGPROC *proc = compat_vxid_proc(blockers[i]);
+
+		appendStringInfo(&text, "%s%d", i == 0 ? "" : ", ", proc == NULL ? 0 : proc->pid);
+	}
+	return text.data;
+}
+
+/*
+ * lock_exclusive_bounded
+ *		Takes the exclusive lock of a root, or the global one if global is true,
+ *		waiting no longer than xavier_quota.definition_lock_timeout.
+ *
+ * For the end of a transaction, where statement_timeout does not act, and for
+ * upkeep. Errors: 55P03, naming the processes in the way.
+ */
+void
+lock_exclusive_bounded(bool global, uint32 root_hash)
+{
+	MemoryContext context = CurrentMemoryContext;
+	LOCKTAG tag;
+	LOCKMODE mode = global ? ShareRowExclusiveLock : AccessExclusiveLock;
+	volatile int saved_timeout = LockTimeout;
+
+	if (global)
+		SET_LOCKTAG_RELATION(tag, MyDatabaseId, quota_relation(REL_GLOBAL_LOCK));
+	else
+		set_root_tag(&tag, root_hash, LOCK_KIND_ROOT);
+
+	PG_TRY();
+	{
+		LockTimeout = definition_lock_timeout_ms;
+		if (global)
+			lock_global_exclusive();
+		else
+			lock_root_exclusive(root_hash);
+		LockTimeout = saved_timeout;
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		LockTimeout = saved_timeout;
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+			PG_RE_THROW();
+		FlushErrorState();
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("could not change what is counted while operations are in progress"),
+				 errdetail("Waited %d ms for the transactions of these processes to end: %s.",
+						   definition_lock_timeout_ms, describe_blockers(&tag, mode)),
+				 errhint("Try again, end those transactions, or increase "
+						 "\"xavier_quota.definition_lock_timeout\".")));
+	}
+	PG_END_TRY();
+}
+
+void
+locks_init(void)
+{
+	DefineCustomIntVariable("xavier_quota.definition_lock_timeout",
+							"Sets how long a change of what is counted waits for operations in "
+							"progress.",
+							NULL, &definition_lock_timeout_ms, 2000, 1, INT_MAX, PGC_USERSET,
+							GUC_UNIT_MS, NULL, NULL, NULL);
+}
