@@ -14,7 +14,8 @@ CREATE TABLE quota.holds (
     held_at    timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
     card_id    bigint,
-    request    jsonb
+    request    jsonb,
+    seq        smallint NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
 COMMENT ON TABLE quota.holds IS
     'Open holds: reserved, not yet spent; the row goes when the hold is closed';

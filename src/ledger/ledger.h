@@ -1,0 +1,101 @@
+/*
+ * ledger.h
+ *		The rows of the ledger: open holds, events and idempotency keys.
+ */
+#ifndef XAVIER_QUOTA_LEDGER_LEDGER_H
+#define XAVIER_QUOTA_LEDGER_LEDGER_H
+
+#include "access/htup.h"
+#include "storage/itemptr.h"
+#include "utils/jsonb.h"
+#include "utils/relcache.h"
+#include "utils/uuid.h"
+
+#include "escrow/escrow.h"
+#include "types/amount.h"
+#include "types/scope.h"
+
+/* Depth of a tree; types/scope.c allows no deeper path. */
+#define LEVELS_MAX 32
+
+/* Who spends, as a row states it. */
+typedef struct Spender
+{
+	int64 root_id;
+	int level_count;
+	int64 levels[LEVELS_MAX]; /* accounts of the path, root first */
+	const Scope *scope;		  /* of the last one */
+	const char *user_id;	  /* NULL: nobody's share */
+	const char *model;		  /* NULL: an amount without a model */
+} Spender;
+
+/* A row of quota.holds. */
+typedef struct Hold
+{
+	pg_uuid_t id;
+	Spender spender;
+	const Amount *amount;
+	TimestampTz held_at;
+	TimestampTz expires_at;
+	int64 card_id;	 /* 0: none */
+	Jsonb *request;	 /* or NULL */
+	int seq;		 /* of the event that will close it: 1, or more if it was held anew */
+	ItemPointerData tid;
+} Hold;
+
+typedef enum EventKind
+{
+	EVENT_SETTLED,
+	EVENT_RELEASED,
+	EVENT_EXPIRED,
+	EVENT_LATE,		 /* use that came after release or expiry */
+	EVENT_CHARGE,	 /* use that was never held */
+	EVENT_ADJUSTMENT /* a correction */
+} EventKind;
+
+/* A row of quota.events. */
+typedef struct Event
+{
+	pg_uuid_t id;
+	int seq; /* from 1 */
+	EventKind kind;
+	Spender spender;
+	const Amount *held;
+	const Amount *charged;
+	const char *cost_usd; /* exact decimal, or NULL */
+	const char *outcome;  /* or NULL */
+	TimestampTz held_at;
+	TimestampTz recorded_at;
+	int64 card_id;
+	Jsonb *usage;		/* or NULL */
+	const char *reason; /* or NULL */
+} Event;
+
+/* A row of quota.keys. */
+typedef struct KeyRecord
+{
+	int64 fingerprint;
+	pg_uuid_t hold_id;
+} KeyRecord;
+
+/* Functions in ledger_write.c */
+extern void ledger_insert_hold(const Hold *hold);
+extern void ledger_update_hold(Relation holds, const Hold *hold);
+extern void ledger_delete_hold(Relation holds, const Hold *hold);
+extern void ledger_insert_event(const Event *event);
+extern void ledger_insert_key(int64 root_id, const char *key, const KeyRecord *record,
+							  TimestampTz created_at);
+extern const char *event_kind_name(EventKind kind);
+
+/* Functions in ledger_read.c */
+extern bool ledger_lock_hold(Relation holds, const pg_uuid_t *id, bool wait, Hold *hold);
+extern bool ledger_find_hold(const pg_uuid_t *id, Hold *hold);
+extern int ledger_find_events(const pg_uuid_t *id, Event **events);
+extern bool ledger_find_key(int64 root_id, const char *key, KeyRecord *record);
+extern int ledger_find_expired(uint32 root_hash, int64 root_id, TimestampTz now, int limit,
+							   Hold **holds);
+
+/* Functions in ledger_load.c */
+extern void ledger_load(const CounterSpec *const *specs, int count, CounterTotals *totals);
+
+#endif /* XAVIER_QUOTA_LEDGER_LEDGER_H */

@@ -1,0 +1,67 @@
+/*
+ * ledger_internal.h
+ *		Columns of the ledger's tables, as schema/50_ledger_tables.sql declares them.
+ */
+#ifndef XAVIER_QUOTA_LEDGER_INTERNAL_H
+#define XAVIER_QUOTA_LEDGER_INTERNAL_H
+
+#include "ledger/ledger.h"
+#include "utils/array.h"
+
+typedef enum HoldColumn
+{
+	HOLD_ID = 1,
+	HOLD_ROOT_ID,
+	HOLD_LEVELS,
+	HOLD_SCOPE,
+	HOLD_USER_ID,
+	HOLD_MODEL,
+	HOLD_AMOUNT,
+	HOLD_HELD_AT,
+	HOLD_EXPIRES_AT,
+	HOLD_CARD_ID,
+	HOLD_REQUEST,
+	HOLD_SEQ,
+	HOLD_COLUMNS = HOLD_SEQ
+} HoldColumn;
+
+typedef enum EventColumn
+{
+	EVENT_ID = 1,
+	EVENT_SEQ,
+	EVENT_KIND,
+	EVENT_ROOT_ID,
+	EVENT_LEVELS,
+	EVENT_SCOPE,
+	EVENT_USER_ID,
+	EVENT_MODEL,
+	EVENT_HELD,
+	EVENT_AMOUNT_CHARGED,
+	EVENT_COST_USD,
+	EVENT_OUTCOME,
+	EVENT_HELD_AT,
+	EVENT_RECORDED_AT,
+	EVENT_CARD_ID,
+	EVENT_USAGE,
+	EVENT_REASON,
+	EVENT_ORIGIN,
+	EVENT_XID,
+	EVENT_COLUMNS = EVENT_XID
+} EventColumn;
+
+typedef enum KeyColumn
+{
+	KEY_ROOT_ID = 1,
+	KEY_KEY,
+	KEY_FINGERPRINT,
+	KEY_HOLD_ID,
+	KEY_CREATED_AT,
+	KEY_COLUMNS = KEY_CREATED_AT
+} KeyColumn;
+
+/* Functions in ledger_read.c */
+extern void spender_from_datums(Spender *spender, Datum root_id, Datum levels, Datum scope,
+								const char *user_id, const char *model);
+extern int levels_from_datum(Datum datum, int64 *levels);
+
+#endif /* XAVIER_QUOTA_LEDGER_INTERNAL_H */

@@ -1,0 +1,291 @@
+/*
+ * ledger_load.c
+ *		Computes counters from the tables.
+ *
+ * A counter is the sum of three disjoint sets of rows, read in one snapshot:
+ *
+ *		roll-up		quota.usage_hourly, for the whole hours of the period
+ *		events		those not folded yet (xid at or above the mark of their root
+ *					and origin), and, of the folded ones, those in the edges of a
+ *					period that does not begin or end on the hour
+ *		holds		the open ones
+ *
+ * The fold moves rows from the second set to the first together with the mark,
+ * in one transaction, so no snapshot sees an event twice or not at all.
+ * History is never read: the cost is that of the roll-up's rows, of what came
+ * since the last fold and of what is open now.
+ *
+ * Which rows count in a counter is the same rule by which an operation chooses
+ * the counters of its row (api/levels.c): the level is among the row's levels,
+ * a share counts its user only, the model matches, and the time of the hold is
+ * in the period.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/numeric.h"
+#include "utils/timestamp.h"
+
+#include "ledger/hold_id.h"
+#include "ledger/ledger_internal.h"
+#include "model_pattern.h"
+#include "query.h"
+
+/* The counters being computed; rows find their way to each that they count in. */
+typedef struct LoadState
+{
+	const CounterSpec *const *specs;
+	CounterTotals *totals;
+	int count;
+	bool holds; /* rows are holds, not events */
+} LoadState;
+
+/* The whole hours [first, last) of a period; first >= last if it has none. */
+typedef struct HourRange
+{
+	TimestampTz first;
+	TimestampTz last;
+} HourRange;
+
+static HourRange
+period_whole_hours(TimestampTz start, TimestampTz end)
+{
+	HourRange hours = {start, end};
+
+	if (!TIMESTAMP_NOT_FINITE(start))
+	{
+		int64 rest = start % USECS_PER_HOUR;
+
+		if (rest < 0)
+			rest += USECS_PER_HOUR;
+		if (rest > 0)
+			hours.first = start - rest + USECS_PER_HOUR;
+	}
+	if (!TIMESTAMP_NOT_FINITE(end))
+	{
+		int64 rest = end % USECS_PER_HOUR;
+
+		if (rest < 0)
+			rest += USECS_PER_HOUR;
+		hours.last = end - rest;
+	}
+	return hours;
+}
+
+static void
+load_add_row(LoadState *state, const int64 *levels, int level_count, const char *user_id,
+			 const char *model, const Amount *amount, TimestampTz held_at)
+{
+	for (int i = 0; i < state->count; i++)
+	{
+		const CounterSpec *spec = state->specs[i];
+		bool counts = false;
+		int64 micros;
+
+		if (held_at < spec->key.period_start || held_at >= spec->period_end)
+			continue;
+		for (int level = 0; level < level_count && !counts; level++)
+			counts = levels[level] == spec->key.account_id;
+		if (!counts)
+			continue;
+		if (spec->key.user_id[0] != '\0' &&
+			(user_id == NULL || strcmp(spec->key.user_id, user_id) != 0))
+			continue;
+		if (!model_matches(spec->model_pattern, model))
+			continue;
+		micros = amount_get(amount, spec->resource);
+		if (state->holds)
+			state->totals[i].held += micros;
+		else
+			state->totals[i].used += micros;
+	}
+}
+
+/* A row (levels, user_id, model, amount, held_at) of an event or a hold. */
+static void
+load_collect_row(Datum *values, bool *nulls, void *arg)
+{
+	int64 levels[LEVELS_MAX];
+	int level_count = levels_from_datum(values[0], levels);
+
+	load_add_row(arg, levels, level_count, nulls[1] ? NULL : TextDatumGetCString(values[1]),
+				 nulls[2] ? NULL : TextDatumGetCString(values[2]), DatumGetAmountP(values[3]),
+				 DatumGetTimestampTz(values[4]));
+}
+
+static void
+load_holds(QueryScope *scope, LoadState *state)
+{
+	static PreparedQuery query = {
+		.text = "SELECT levels, user_id, model, amount, held_at FROM quota.holds"
+				" WHERE hold_id BETWEEN $1 AND $2 AND root_id = $3",
+		.argument_count = 3,
+		.argument_types = {UUIDOID, UUIDOID, INT8OID},
+	};
+	uint32 root_hash = state->specs[0]->root_hash;
+	pg_uuid_t least;
+	pg_uuid_t greatest;
+	Datum arguments[] = {UUIDPGetDatum(&least), UUIDPGetDatum(&greatest),
+						 Int64GetDatum(state->specs[0]->key.root_id)};
+
+	hold_id_least(root_hash, DT_NOBEGIN, &least);
+	hold_id_greatest(root_hash, DT_NOEND, &greatest);
+	state->holds = true;
+	query_run(scope, &query, arguments, NULL, load_collect_row, state);
+	state->holds = false;
+}
+
+/* Events that are not folded, of every origin that the root has. */
+static void
+load_tail(QueryScope *scope, LoadState *state)
+{
+	static PreparedQuery query = {
+		.text = "WITH RECURSIVE origins (origin) AS ("
+				" SELECT min(origin) FROM quota.events WHERE root_id = $1"
+				" UNION ALL"
+				" SELECT (SELECT min(e.origin) FROM quota.events e"
+				"         WHERE e.root_id = $1 AND e.origin > o.origin)"
+				" FROM origins o WHERE o.origin IS NOT NULL)"
+				" SELECT e.levels, e.user_id, e.model, e.charged, e.held_at"
+				" FROM origins o"
+				" LEFT JOIN quota.fold_marks m ON m.root_id = $1 AND m.origin = o.origin,"
+				" LATERAL (SELECT * FROM quota.events e"
+				"          WHERE e.root_id = $1 AND e.origin = o.origin"
+				"          AND e.xid >= coalesce(m.mark, '0'::pg_catalog.xid8)) e"
+				" WHERE o.origin IS NOT NULL",
+		.argument_count = 1,
+		.argument_types = {INT8OID},
+	};
+	Datum arguments[] = {Int64GetDatum(state->specs[0]->key.root_id)};
+
+	query_run(scope, &query, arguments, NULL, load_collect_row, state);
+}
+
+/* Folded events from one instant to another: an edge of a period. */
+static void
+load_edge(QueryScope *scope, LoadState *state, TimestampTz from, TimestampTz until)
+{
+	static PreparedQuery query = {
+		.text = "SELECT e.levels, e.user_id, e.model, e.charged, e.held_at"
+				" FROM quota.events e"
+				" JOIN quota.fold_marks m ON m.root_id = e.root_id AND m.origin = e.origin"
+				" WHERE e.hold_id BETWEEN $1 AND $2 AND e.held_at >= $3 AND e.held_at < $4"
+				" AND e.root_id = $5 AND e.xid < m.mark",
+		.argument_count = 5,
+		.argument_types = {UUIDOID, UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID},
+	};
+	uint32 root_hash = state->specs[0]->root_hash;
+	pg_uuid_t least;
+	pg_uuid_t greatest;
+	Datum arguments[] = {UUIDPGetDatum(&least), UUIDPGetDatum(&greatest), TimestampTzGetDatum(from),
+						 TimestampTzGetDatum(until), Int64GetDatum(state->specs[0]->key.root_id)};
+
+	if (from >= until)
+		return;
+	hold_id_least(root_hash, from, &least);
+	hold_id_greatest(root_hash, until, &greatest);
+	query_run(scope, &query, arguments, NULL, load_collect_row, state);
+}
+
+/* A sum in units, as numeric: exact in millionths. */
+static int128
+numeric_to_micros(Numeric numeric)
+{
+	char *text = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(numeric)));
+	const char *digit = text;
+	bool negative = *digit == '-';
+	int decimals = -1;
+	int128 micros = 0;
+
+	for (digit += negative; *digit != '\0' && decimals < 6; digit++)
+	{
+		if (*digit == '.')
+			decimals = 0;
+		else
+		{
+			micros = micros * 10 + (*digit - '0');
+			if (decimals >= 0)
+				decimals++;
+		}
+	}
+	for (decimals = Max(decimals, 0); decimals < 6; decimals++)
+		micros *= 10;
+	pfree(text);
+	return negative ? -micros : micros;
+}
+
+/* Where the roll-up's rows of one counter go. */
+typedef struct RollupState
+{
+	const CounterSpec *spec;
+	int128 used;
+} RollupState;
+
+static void
+load_collect_rollup(Datum *values, bool *nulls pg_attribute_unused(), void *arg)
+{
+	RollupState *state = arg;
+	char *model = TextDatumGetCString(values[0]);
+
+	if (model_matches(state->spec->model_pattern, model[0] == '\0' ? NULL : model))
+		state->used += numeric_to_micros(DatumGetNumeric(values[1]));
+}
+
+static void
+load_rollup(QueryScope *scope, const CounterSpec *spec, HourRange hours, CounterTotals *totals)
+{
+	static PreparedQuery query = {
+		.text = "SELECT model, pg_catalog.sum(used) FROM quota.usage_hourly"
+				" WHERE root_id = $1 AND account_id = $2 AND resource = $3"
+				" AND hour >= $4 AND hour < $5 AND ($6 IS NULL OR user_id = $6) GROUP BY model",
+		.argument_count = 6,
+		.argument_types = {INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID},
+	};
+	bool share = spec->key.user_id[0] != '\0';
+	Datum arguments[] = {Int64GetDatum(spec->key.root_id),
+						 Int64GetDatum(spec->key.account_id),
+						 CStringGetTextDatum(spec->resource),
+						 TimestampTzGetDatum(hours.first),
+						 TimestampTzGetDatum(hours.last),
+						 share ? CStringGetTextDatum(spec->key.user_id) : (Datum) 0};
+	RollupState state = {spec, 0};
+
+	query_run(scope, &query, arguments, share ? NULL : "     n", load_collect_rollup, &state);
+	totals->used += state.used;
+}
+
+/*
+ * ledger_load
+ *		Computes the totals of counters of one root, as of now, in one snapshot.
+ *
+ * Rows of this transaction that are not committed count. The caller sees to it
+ * that no other transaction has changed a counter in memory and not finished.
+ */
+void
+ledger_load(const CounterSpec *const *specs, int count, CounterTotals *totals)
+{
+	LoadState state = {specs, totals, count, false};
+	QueryScope scope;
+
+	memset(totals, 0, sizeof(CounterTotals) * count);
+	query_begin(&scope);
+	for (int i = 0; i < count; i++)
+	{
+		const CounterSpec *spec = specs[i];
+		HourRange hours = period_whole_hours(spec->key.period_start, spec->period_end);
+		LoadState one = {&specs[i], &totals[i], 1, false};
+
+		if (hours.first < hours.last)
+		{
+			load_rollup(&scope, spec, hours, &totals[i]);
+			load_edge(&scope, &one, spec->key.period_start, hours.first);
+			load_edge(&scope, &one, hours.last, spec->period_end);
+		}
+		else
+			load_edge(&scope, &one, spec->key.period_start, spec->period_end);
+	}
+	load_tail(&scope, &state);
+	load_holds(&scope, &state);
+	query_end(&scope);
+}
