@@ -1,0 +1,92 @@
+/*
+ * directory.h
+ *		Who pays for a request, who may make it, and which limits apply.
+ */
+#ifndef XAVIER_QUOTA_DIRECTORY_DIRECTORY_H
+#define XAVIER_QUOTA_DIRECTORY_DIRECTORY_H
+
+#include "escrow/escrow.h"
+#include "ledger/ledger.h"
+#include "period/period.h"
+
+typedef enum LimitPolicy
+{
+	POLICY_HARD,  /* what does not fit is refused */
+	POLICY_SOFT,  /* allowed, and flagged */
+	POLICY_SHADOW /* only counted */
+} LimitPolicy;
+
+/* A limit that applies at a level of a spend path. */
+typedef struct LevelLimit
+{
+	int64 limit_id;
+	int64 version;
+	int64 account_id;		/* the level */
+	bool share;				/* of the spending user in the level */
+	const char *scope;		/* of the level, as text */
+	const Scope *scope_key; /* the same, as a value */
+	const char *resource;
+	const char *model_pattern;
+	const Period *period;
+	int64 amount;
+	int64 overdraft;
+	LimitPolicy policy;
+	const char *source; /* explicit, default or plan */
+
+	/* The counter of the period last asked for; see level_limit_counter(). */
+	CounterSpec counter;
+} LevelLimit;
+
+/* All limits of a spend path, ordered by level, resource, model and period. */
+typedef struct SpendLimits
+{
+	int count;
+	LevelLimit *limits;
+} SpendLimits;
+
+/* One thing that was looked at to decide whether a request may be made at all. */
+typedef struct AccessCheck
+{
+	const char *check; /* account_active, member or model */
+	const char *scope;
+	bool passed;
+	const char *reason; /* a stable code, if not passed */
+} AccessCheck;
+
+typedef struct ModelRule
+{
+	int level; /* index into the path's access scopes */
+	const char *pattern;
+	bool allow;
+} ModelRule;
+
+/* A user in a project: what of the answer does not depend on the request. */
+typedef struct Payer
+{
+	Spender spender; /* without a model */
+	uint32 root_hash;
+	const char *root;  /* as text */
+	const char *scope; /* of the project, as text */
+	int check_count;
+	AccessCheck *checks; /* accounts and membership */
+	int rule_scope_count;
+	const char **rule_scopes; /* levels that can have model rules */
+	int rule_count;
+	ModelRule *rules; /* ordered by level */
+} Payer;
+
+/* Functions in payer.c */
+extern const Payer *payer_enter(const char *user_id, const char *project_id,
+								Generation *generation);
+extern const Payer *payer_look(const char *user_id, const char *project_id);
+extern int payer_check_access(const Payer *payer, const char *model, AccessCheck **checks);
+extern bool payer_find_account(const Scope *scope, Spender *spender);
+
+/* Functions in limits.c */
+extern SpendLimits *limits_of_spender(const Spender *spender, uint32 root_hash);
+extern const CounterSpec *level_limit_counter(LevelLimit *limit, const Spender *spender,
+											  uint32 root_hash, TimestampTz held_at);
+extern void directory_enter(uint32 root_hash, Generation *generation);
+extern void directory_init(void);
+
+#endif /* XAVIER_QUOTA_DIRECTORY_DIRECTORY_H */

@@ -1,0 +1,325 @@
+/*
+ * limits.c
+ *		Which limits apply at the levels of a spend path.
+ *
+ * The levels of a row are the accounts of its path and, in each, the share of
+ * its user (none in what belongs to a user: there the user is the root). At each
+ * level, for each resource, model pattern and period, the nearest definition
+ * wins: one made for the level itself, else its parent's default for children of
+ * its kind, else that of the plan it is on.
+ *
+ * Read once per backend and spend path, and read again when the generations or
+ * this transaction's own changes say so. An entry lives in a memory context of
+ * its own; when there are too many, all go.
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+
+#include "directory/changes.h"
+#include "directory/directory.h"
+#include "query.h"
+#include "relations.h"
+#include "types/scope.h"
+
+#define CACHE_MAX 8192
+
+typedef struct LimitsKey
+{
+	Oid extension;
+	int64 root_id;
+	int64 leaf_id;
+	char user_id[USER_ID_SIZE];
+} LimitsKey;
+
+typedef struct LimitsEntry
+{
+	LimitsKey key;
+	MemoryContext context; /* NULL: nothing read yet */
+	Generation generation;
+	uint64 local_epoch;
+	int level_count;
+	int64 levels[LEVELS_MAX];
+	SpendLimits limits;
+} LimitsEntry;
+
+static HTAB *limits_cache = NULL;
+static MemoryContext limits_context = NULL;
+
+/*
+ * directory_enter
+ *		Takes the locks under which the definitions of a root stand still and says
+ *		which generation of them is in force. The global lock is held already.
+ *
+ * The order is: locks, generation, then (by whoever needs it) a latest snapshot.
+ */
+void
+directory_enter(uint32 root_hash, Generation *generation)
+{
+	changes_lock_root(root_hash);
+	*generation = escrow_generation(root_hash);
+}
+
+static LimitsEntry *
+limits_entry(const Spender *spender)
+{
+	LimitsKey key;
+	LimitsEntry *entry;
+	bool found;
+
+	if (limits_cache != NULL && hash_get_num_entries(limits_cache) >= CACHE_MAX)
+	{
+		hash_destroy(limits_cache);
+		MemoryContextDelete(limits_context);
+		limits_cache = NULL;
+	}
+	if (limits_cache == NULL)
+	{
+		HASHCTL info = {0};
+
+		limits_context = AllocSetContextCreate(CacheMemoryContext, "xavier_quota limits",
+											   ALLOCSET_DEFAULT_SIZES);
+		info.keysize = sizeof(LimitsKey);
+		info.entrysize = sizeof(LimitsEntry);
+		info.hcxt = limits_context;
+		limits_cache = hash_create("xavier_quota limits", 256, &info,
+								   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+
+	memset(&key, 0, sizeof(key));
+	key.extension = quota_extension();
+	key.root_id = spender->root_id;
+	key.leaf_id = spender->levels[spender->level_count - 1];
+	if (spender->user_id != NULL)
+		strlcpy(key.user_id, spender->user_id, USER_ID_SIZE);
+	entry = hash_search(limits_cache, &key, HASH_ENTER, &found);
+	if (!found)
+		entry->context = NULL;
+	return entry;
+}
+
+/*
+ * spender_share_user
+ *		Returns whose shares the levels of a spender have: nobody's where nobody
+ *		spends, and nobody's where a user spends what is the user's own.
+ */
+static const char *
+spender_share_user(const Spender *spender)
+{
+	Scope *root;
+
+	if (spender->user_id == NULL)
+		return NULL;
+	root = scope_root(spender->scope);
+	if (strcmp(scope_kind(root), "user") == 0 && strcmp(scope_name(root), spender->user_id) == 0)
+		return NULL;
+	return spender->user_id;
+}
+
+static LimitPolicy
+policy_parse(const char *name)
+{
+	if (strcmp(name, "hard") == 0)
+		return POLICY_HARD;
+	return strcmp(name, "soft") == 0 ? POLICY_SOFT : POLICY_SHADOW;
+}
+
+typedef struct CollectState
+{
+	MemoryContext context;
+	SpendLimits *limits;
+	int space;
+	const char *user_id;
+} CollectState;
+
+static void
+collect_limit(Datum *values, bool *nulls pg_attribute_unused(), void *arg)
+{
+	CollectState *state = arg;
+	SpendLimits *limits = state->limits;
+	MemoryContext old = MemoryContextSwitchTo(state->context);
+	LevelLimit *limit;
+
+	if (limits->count == state->space)
+	{
+		state->space = Max(16, state->space * 2);
+		limits->limits = limits->limits == NULL
+							 ? palloc(sizeof(LevelLimit) * state->space)
+							 : repalloc(limits->limits, sizeof(LevelLimit) * state->space);
+	}
+	limit = &limits->limits[limits->count++];
+	memset(limit, 0, sizeof(LevelLimit));
+	limit->account_id = DatumGetInt64(values[0]);
+	limit->share = DatumGetBool(values[1]);
+	limit->scope_key = (const Scope *) PG_DETOAST_DATUM_COPY(values[2]);
+	if (limit->share)
+		limit->scope_key = scope_append(limit->scope_key, "user", state->user_id);
+	limit->scope = scope_to_cstring(limit->scope_key);
+	limit->source = pstrdup(TextDatumGetCString(values[3]));
+	limit->limit_id = DatumGetInt64(values[4]);
+	limit->version = DatumGetInt64(values[5]);
+	limit->resource = TextDatumGetCString(values[6]);
+	limit->model_pattern = TextDatumGetCString(values[7]);
+	limit->period = (const Period *) PG_DETOAST_DATUM_COPY(values[8]);
+	limit->amount = DatumGetInt64(values[9]);
+	limit->overdraft = DatumGetInt64(values[10]);
+	limit->policy = policy_parse(TextDatumGetCString(values[11]));
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * limits_read
+ *		Reads the limits of a spend path, as of now.
+ */
+static void
+limits_read(const Spender *spender, SpendLimits *limits, MemoryContext context)
+{
+	static PreparedQuery query = {
+		.text =
+			"WITH accounts AS ("
+			" SELECT p.position, a.account_id, a.scope, a.kind, a.plan,"
+			"  lag(a.account_id) OVER (ORDER BY p.position) AS parent_id"
+			" FROM pg_catalog.unnest($2) WITH ORDINALITY p (account_id, position)"
+			" JOIN quota.accounts a ON a.root_id = $1 AND a.account_id = p.account_id"
+			"), levels AS ("
+			" SELECT position, account_id, scope, false AS share, plan FROM accounts"
+			" UNION ALL"
+			" SELECT a.position, a.account_id, a.scope, true, s.plan FROM accounts a"
+			" LEFT JOIN quota.accounts s ON s.root_id = $1 AND s.parent_id = a.account_id"
+			"  AND s.kind = 'user' AND s.name = $3"
+			" WHERE $3 IS NOT NULL"
+			"), candidates AS ("
+			" SELECT v.position, v.account_id, v.share, v.scope, 1 AS rank, 'explicit' AS source,"
+			"  l.limit_id, l.version, l.resource, l.model, l.period, l.amount, l.overdraft, l.policy"
+			" FROM levels v JOIN quota.limits l ON l.root_id = $1 AND l.account_id = v.account_id"
+			" WHERE l.child_kind IS NULL"
+			"  AND CASE WHEN v.share THEN l.user_id = $3 ELSE l.user_id IS NULL END"
+			" UNION ALL"
+			" SELECT v.position, v.account_id, v.share, v.scope, 2, 'default',"
+			"  l.limit_id, l.version, l.resource, l.model, l.period, l.amount, l.overdraft, l.policy"
+			" FROM levels v JOIN accounts a ON a.account_id = v.account_id"
+			" JOIN quota.limits l ON l.root_id = $1"
+			"  AND l.account_id = CASE WHEN v.share THEN v.account_id ELSE a.parent_id END"
+			"  AND l.child_kind = CASE WHEN v.share THEN 'user' ELSE a.kind END"
+			" UNION ALL"
+			" SELECT v.position, v.account_id, v.share, v.scope, 3, 'plan',"
+			"  l.limit_id, l.version, l.resource, l.model, l.period, l.amount, l.overdraft, l.policy"
+			" FROM levels v JOIN quota.plan_limits l ON l.plan = v.plan)"
+			" SELECT DISTINCT ON (position, share, resource, model, period)"
+			"  account_id, share, scope, source, limit_id, version, resource, model, period,"
+			"  (amount * 1000000)::pg_catalog.int8, (overdraft * 1000000)::pg_catalog.int8, policy"
+			" FROM candidates"
+			" ORDER BY position, share, resource, model, period USING OPERATOR(quota.<), rank",
+		.argument_count = 3,
+		.argument_types = {INT8OID, INT8ARRAYOID, TEXTOID},
+	};
+	const char *user_id = spender_share_user(spender);
+	CollectState state = {context, limits, 0, user_id};
+	Datum elements[LEVELS_MAX];
+	Datum arguments[3];
+	QueryScope scope;
+
+	for (int i = 0; i < spender->level_count; i++)
+		elements[i] = Int64GetDatum(spender->levels[i]);
+	arguments[0] = Int64GetDatum(spender->root_id);
+	arguments[1] = PointerGetDatum(construct_array(elements, spender->level_count, INT8OID,
+												   sizeof(int64), FLOAT8PASSBYVAL,
+												   TYPALIGN_DOUBLE));
+	arguments[2] = user_id == NULL ? (Datum) 0 : CStringGetTextDatum(user_id);
+
+	limits->count = 0;
+	limits->limits = NULL;
+	query_begin(&scope);
+	query_run(&scope, &query, arguments, user_id == NULL ? "  n" : NULL, collect_limit,
+			  &state);
+	query_end(&scope);
+}
+
+/*
+ * limits_of_spender
+ *		Returns the limits that apply to what a row states: its levels and user.
+ *
+ * The caller has entered the root. The result is good until this backend next
+ * asks for limits; it may be changed only through level_limit_counter().
+ */
+SpendLimits *
+limits_of_spender(const Spender *spender, uint32 root_hash)
+{
+	LimitsEntry *entry = limits_entry(spender);
+	Generation generation = {0, 0, 0};
+	bool trusted = escrow_is_attached() && !RecoveryInProgress();
+
+	if (trusted)
+		generation = escrow_generation(root_hash);
+	if (trusted && entry->context != NULL && entry->generation.root == generation.root &&
+		entry->generation.global == generation.global &&
+		entry->local_epoch == changes_local_epoch() &&
+		entry->level_count == spender->level_count &&
+		memcmp(entry->levels, spender->levels, sizeof(int64) * spender->level_count) == 0)
+		return &entry->limits;
+
+	if (entry->context != NULL)
+		MemoryContextDelete(entry->context);
+	entry->context = NULL;
+	{
+		MemoryContext context = AllocSetContextCreate(limits_context, "xavier_quota limits of a path",
+													  ALLOCSET_SMALL_SIZES);
+
+		/* On error the context stays with its parent until the cache is emptied. */
+		limits_read(spender, &entry->limits, context);
+		entry->context = context;
+	}
+	entry->generation = generation;
+	entry->local_epoch = changes_local_epoch();
+	entry->level_count = spender->level_count;
+	memcpy(entry->levels, spender->levels, sizeof(int64) * spender->level_count);
+	return &entry->limits;
+}
+
+/*
+ * level_limit_counter
+ *		Returns the counter in which a row of the spender with this time of hold
+ *		counts for a limit. Good until the next call for the same limit.
+ */
+const CounterSpec *
+level_limit_counter(LevelLimit *limit, const Spender *spender, uint32 root_hash,
+					TimestampTz held_at)
+{
+	CounterSpec *counter = &limit->counter;
+	CounterKey *key = &counter->key;
+	int64 private_id = changes_private_id(root_hash);
+
+	if (counter->resource != NULL && held_at >= key->period_start &&
+		held_at < counter->period_end && key->private_id == private_id)
+		return counter;
+
+	memset(counter, 0, sizeof(CounterSpec));
+	key->database = MyDatabaseId;
+	key->extension = quota_extension();
+	key->root_id = spender->root_id;
+	key->account_id = limit->account_id;
+	key->limit_id = limit->limit_id;
+	key->version = limit->version;
+	key->private_id = private_id;
+	if (limit->share)
+		strlcpy(key->user_id, spender->user_id, USER_ID_SIZE);
+	period_bounds(limit->period, held_at, &key->period_start, &counter->period_end);
+	counter->hash = counter_hash(key, root_hash);
+	counter->root_hash = root_hash;
+	counter->resource = limit->resource;
+	counter->model_pattern = limit->model_pattern;
+	return counter;
+}
+
+void
+directory_init(void)
+{
+	changes_init();
+}
