@@ -7,7 +7,7 @@ SOURCES = $(sort $(wildcard src/*.c src/*/*.c))
 SOURCE_HEADERS = $(sort $(wildcard src/*.h src/*/*.h))
 OBJS = $(SOURCES:.c=.o)
 # -isystem: what -Wextra finds in headers that are not ours is not for us to mend.
-PG_CPPFLAGS = -I$(CURDIR)/src -isystem $(shell $(PG_CONFIG) --includedir-server)
+PG_CPPFLAGS = -I$(CURDIR)/src -DXAVIER_QUOTA_VERSION=\"$(EXTVERSION)\" -isystem $(shell $(PG_CONFIG) --includedir-server)
 PG_CFLAGS = -Wall -Wextra -Werror -Wno-declaration-after-statement
 
 # The install script, joined from its parts in the order of reading.

@@ -7,8 +7,12 @@
 #include "fmgr.h"
 #include "utils/guc.h"
 
-#include "compat.h"
+#include "api/operation.h"
 #include "cost/cost.h"
+#include "directory/directory.h"
+#include "escrow/escrow.h"
+#include "escrow/locks.h"
+#include "relations.h"
 
 PG_MODULE_MAGIC;
 
@@ -18,6 +22,11 @@ void
 _PG_init(void)
 {
 	clock_init();
+	relations_init();
 	cost_init();
+	locks_init();
+	directory_init();
+	escrow_init(); /* after the directory: its callbacks run before the directory's */
+	operation_init();
 	MarkGUCPrefixReserved("xavier_quota");
 }

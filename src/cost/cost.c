@@ -273,21 +273,18 @@ quote_make(const CardPlan *plan, const Usage *usage, const Usage *expected_usage
 }
 
 /*
- * cost_estimate
- *		See cost.h.
+ * estimate_request
+ *		Prices a request before it runs, by a card.
  */
-CostQuote *
-cost_estimate(const char *model, Jsonb *request, int64 root_id, TimestampTz at)
+static CostQuote *
+estimate_request(const CardPlan *plan, Jsonb *request, int64 root_id, TimestampTz at)
 {
-	const CardPlan *plan;
 	Assumptions assumptions = {.count = 0};
 	Usage given;
 	Usage ceiling;
 	Usage expected;
 	bool expects;
 
-	cache_begin();
-	plan = cost_find_model(model, at);
 	usage_read(request, false, &given);
 	ceiling = given;
 	evaluate_derive(plan, &ceiling, &assumptions);
@@ -297,6 +294,43 @@ cost_estimate(const char *model, Jsonb *request, int64 root_id, TimestampTz at)
 	raise_to_reasoning(plan, &ceiling, &assumptions);
 	expects = expect_output(plan, &given, &expected, &assumptions);
 	return quote_make(plan, &ceiling, expects ? &expected : NULL, root_id, at, &assumptions);
+}
+
+/*
+ * find_card
+ *		Returns one version of a card. Errors: XQ003 if there is none.
+ */
+static const CardPlan *
+find_card(int64 card_id)
+{
+	const CardPlan *plan = cache_find_card(card_id);
+
+	if (plan == NULL)
+		ereport(ERROR, (errcode(ERRCODE_QUOTA_UNKNOWN_MODEL),
+						errmsg("rate card " INT64_FORMAT " does not exist", card_id)));
+	return plan;
+}
+
+/*
+ * cost_estimate
+ *		See cost.h.
+ */
+CostQuote *
+cost_estimate(const char *model, Jsonb *request, int64 root_id, TimestampTz at)
+{
+	cache_begin();
+	return estimate_request(cost_find_model(model, at), request, root_id, at);
+}
+
+/*
+ * cost_estimate_by_card
+ *		See cost.h.
+ */
+CostQuote *
+cost_estimate_by_card(int64 card_id, Jsonb *request, int64 root_id, TimestampTz at)
+{
+	cache_begin();
+	return estimate_request(find_card(card_id), request, root_id, at);
 }
 
 /*
@@ -339,17 +373,11 @@ cost_price(const char *model, Jsonb *usage, int64 root_id, TimestampTz at)
 
 /*
  * cost_price_by_card
- *		See cost.h. Raises XQ003 if there is no such version of a card.
+ *		See cost.h.
  */
 CostQuote *
 cost_price_by_card(int64 card_id, Jsonb *usage, int64 root_id, TimestampTz at)
 {
-	const CardPlan *plan;
-
 	cache_begin();
-	plan = cache_find_card(card_id);
-	if (plan == NULL)
-		ereport(ERROR, (errcode(ERRCODE_QUOTA_UNKNOWN_MODEL),
-						errmsg("rate card " INT64_FORMAT " does not exist", card_id)));
-	return price_usage(plan, usage, root_id, at);
+	return price_usage(find_card(card_id), usage, root_id, at);
 }

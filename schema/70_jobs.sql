@@ -1,0 +1,411 @@
+-- Jobs: what keeps the tables small and tidy ---------------------------------------
+--
+-- No answer waits for a job. Every step is idempotent and may run late, twice or
+-- concurrently; each is a transaction of its own, so that a failure undoes little.
+
+CREATE TABLE quota.jobs (
+    job         text PRIMARY KEY,
+    schedule    text NOT NULL,
+    max_lag     interval NOT NULL,
+    description text NOT NULL
+);
+COMMENT ON TABLE quota.jobs IS 'What upkeep does, how often, and how late it may be';
+
+INSERT INTO quota.jobs (job, schedule, max_lag, description) VALUES
+    ('expire',     '* * * * *',  '5 minutes', 'Closes holds that are past their time'),
+    ('fold',       '* * * * *',  '5 minutes', 'Rolls events up per hour'),
+    ('partitions', '17 * * * *', '3 hours',   'Creates the partitions of the coming months'),
+    ('purge',      '37 * * * *', '3 hours',   'Forgets idempotency keys and job runs past their retention');
+
+CREATE TABLE quota.job_runs (
+    run_id      uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    job         text NOT NULL,
+    started_at  timestamptz NOT NULL,
+    finished_at timestamptz,
+    rows        bigint,
+    error       text
+);
+CREATE INDEX job_runs_job_idx ON quota.job_runs (job, started_at);
+COMMENT ON TABLE quota.job_runs IS 'When jobs ran, and how it went';
+
+-- Expire ----------------------------------------------------------------------
+
+CREATE FUNCTION quota._expire_holds(root_id bigint, root quota.scope, max_holds integer)
+    RETURNS integer
+    AS 'MODULE_PATHNAME', 'quota_expire_holds'
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 1000
+    SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION quota._expire_holds(bigint, quota.scope, integer) IS
+    'Closes holds of one root that are past their time, at most so many; returns how many';
+
+-- Fold ------------------------------------------------------------------------
+
+CREATE FUNCTION quota._begin_own_write() RETURNS void
+    AS 'MODULE_PATHNAME', 'quota_begin_own_write'
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION quota._begin_own_write() IS
+    'Says that what is written to the ledger from now on changes no counter';
+
+CREATE FUNCTION quota._end_own_write() RETURNS void
+    AS 'MODULE_PATHNAME', 'quota_end_own_write'
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION quota._end_own_write() IS
+    'Ends what quota._begin_own_write() began';
+
+CREATE FUNCTION quota._system_identifier() RETURNS bigint
+LANGUAGE sql STABLE PARALLEL SAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $function$
+SELECT c.system_identifier FROM pg_catalog.pg_control_system() c
+$function$;
+COMMENT ON FUNCTION quota._system_identifier() IS 'The cluster that events written here come from';
+
+CREATE FUNCTION quota._fold_root(root_id bigint, origin bigint, whole boolean DEFAULT false)
+    RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+AS $function$
+-- Rolls up the events of one root and origin that are not rolled up yet and whose
+-- transactions have ended for every snapshot: their xid is below the xmin of the
+-- snapshot that reads them. The mark moves in the same statement and snapshot.
+-- whole: all of them, for an origin from which no more can come; see quota.adopt().
+-- Returns: how many events it folded.
+-- Tables written: usage_hourly, fold_marks.
+#variable_conflict use_column
+DECLARE
+    old_mark xid8;
+    folded bigint;
+BEGIN
+    PERFORM 1 FROM quota.events e
+    WHERE e.root_id = _fold_root.root_id AND e.origin = _fold_root.origin
+      AND e.xid >= coalesce((SELECT m.mark FROM quota.fold_marks m
+                             WHERE m.root_id = _fold_root.root_id AND m.origin = _fold_root.origin), '0'::xid8)
+      AND (whole OR e.xid < pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()))
+    LIMIT 1;
+    IF NOT FOUND THEN
+        RETURN 0;
+    END IF;
+
+    PERFORM quota._begin_own_write();
+    INSERT INTO quota.fold_marks AS m (root_id, origin, mark)
+    VALUES (_fold_root.root_id, _fold_root.origin, '0')
+    ON CONFLICT DO NOTHING;
+    -- Two folds of one root come one after the other.
+    SELECT m.mark INTO old_mark FROM quota.fold_marks m
+    WHERE m.root_id = _fold_root.root_id AND m.origin = _fold_root.origin
+    FOR UPDATE;
+
+    WITH horizon (xid) AS MATERIALIZED (
+        SELECT CASE WHEN whole THEN '18446744073709551615'::xid8
+                    ELSE pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()) END
+    ), tail AS MATERIALIZED (
+        SELECT e.levels, coalesce(e.user_id, '') AS user_id, coalesce(e.model, '') AS model,
+               e.charged, pg_catalog.date_bin('1 hour', e.held_at, '2000-01-01 00:00:00+00') AS hour
+        FROM quota.events e, horizon h
+        WHERE e.root_id = _fold_root.root_id AND e.origin = _fold_root.origin
+          AND e.xid >= old_mark AND e.xid < h.xid
+    ), summed AS (
+        SELECT l.account_id, c.resource, t.hour, t.user_id, t.model,
+               l.position = pg_catalog.cardinality(t.levels) AS leaf,
+               pg_catalog.sum(c.amount) AS used, pg_catalog.count(*) AS events
+        FROM tail t
+        CROSS JOIN LATERAL pg_catalog.unnest(t.levels) WITH ORDINALITY l (account_id, position)
+        CROSS JOIN LATERAL (SELECT j.key AS resource, j.value::numeric AS amount
+                            FROM pg_catalog.jsonb_each_text(t.charged::jsonb) j) c
+        GROUP BY l.account_id, c.resource, t.hour, t.user_id, t.model, leaf
+    ), written AS (
+        INSERT INTO quota.usage_hourly AS u
+            (root_id, account_id, resource, hour, user_id, model, leaf, used, events)
+        SELECT _fold_root.root_id, s.account_id, s.resource, s.hour, s.user_id, s.model, s.leaf,
+               s.used, s.events
+        FROM summed s
+        ON CONFLICT (root_id, account_id, resource, hour, user_id, model, leaf)
+        DO UPDATE SET used = u.used + excluded.used, events = u.events + excluded.events
+    ), moved AS (
+        UPDATE quota.fold_marks m SET mark = h.xid
+        FROM horizon h
+        WHERE m.root_id = _fold_root.root_id AND m.origin = _fold_root.origin AND m.mark < h.xid
+    )
+    SELECT pg_catalog.count(*) INTO folded FROM tail;
+    PERFORM quota._end_own_write();
+    RETURN folded;
+END
+$function$;
+COMMENT ON FUNCTION quota._fold_root(bigint, bigint, boolean) IS
+    'Rolls up the finished events of one root and origin; returns how many';
+
+CREATE FUNCTION quota.adopt(account quota.scope DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+AS $function$
+-- After a restore, or when a replication source is gone for good: rolls up events that
+-- come from other clusters, of the root of an account or of all. Until then they count
+-- as they are.
+-- Returns: how many events it folded.
+DECLARE
+    own bigint := quota._system_identifier();
+    root record;
+    foreign_origin bigint;
+    folded bigint := 0;
+BEGIN
+    FOR root IN
+        SELECT a.root_id FROM quota.accounts a
+        WHERE a.parent_id IS NULL
+          AND (adopt.account IS NULL OR a.scope OPERATOR(quota.=) quota.root(adopt.account))
+        ORDER BY a.root_id
+    LOOP
+        FOR foreign_origin IN
+            SELECT DISTINCT e.origin FROM quota.events e
+            WHERE e.root_id = root.root_id AND e.origin <> own
+        LOOP
+            folded := folded + quota._fold_root(root.root_id, foreign_origin, true);
+        END LOOP;
+    END LOOP;
+    RETURN folded;
+END
+$function$;
+COMMENT ON FUNCTION quota.adopt(quota.scope) IS
+    'Rolls up events that come from other clusters, once no more can come from there: after a restore';
+
+-- Partitions ------------------------------------------------------------------
+
+CREATE FUNCTION quota._create_partition(month timestamptz) RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
+AS $function$
+-- Creates the partition of quota.events for a month (UTC), moving there what the
+-- default partition has of it.
+-- Returns: whether there was none before.
+DECLARE
+    lower_bound timestamptz := date_trunc('month', month);
+    upper_bound timestamptz := lower_bound + interval '1 month';
+    partition_name text := 'events_' || to_char(lower_bound, 'YYYY_MM');
+BEGIN
+    IF to_regclass('quota.' || partition_name) IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    -- One at a time, and nobody writes to the default partition meanwhile.
+    LOCK TABLE quota.events_default IN ACCESS EXCLUSIVE MODE;
+    IF to_regclass('quota.' || partition_name) IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('CREATE TABLE quota.%I (LIKE quota.events)', partition_name);
+    PERFORM quota._begin_own_write();
+    EXECUTE format('INSERT INTO quota.%I SELECT * FROM quota.events_default WHERE held_at >= %L AND held_at < %L',
+                   partition_name, lower_bound, upper_bound);
+    EXECUTE format('DELETE FROM quota.events_default WHERE held_at >= %L AND held_at < %L',
+                   lower_bound, upper_bound);
+    PERFORM quota._end_own_write();
+    EXECUTE format('ALTER TABLE quota.%I ADD PRIMARY KEY (hold_id, seq)', partition_name);
+    EXECUTE format('CREATE INDEX ON quota.%I (root_id, origin, xid)', partition_name);
+    EXECUTE format('COMMENT ON TABLE quota.%I IS %L', partition_name,
+                   'Events of holds of ' || to_char(lower_bound, 'FMMonth YYYY') || ' (UTC)');
+    EXECUTE format('ALTER TABLE quota.events ATTACH PARTITION quota.%I FOR VALUES FROM (%L) TO (%L)',
+                   partition_name, lower_bound, upper_bound);
+    RETURN true;
+END
+$function$;
+COMMENT ON FUNCTION quota._create_partition(timestamptz) IS
+    'Creates the partition of the ledger for a month, unless there is one';
+
+-- Purge -----------------------------------------------------------------------
+
+CREATE FUNCTION quota._purge() RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Forgets idempotency keys that nobody repeats any more, and old runs of jobs.
+-- Returns: how many keys it forgot.
+DECLARE
+    retention interval := greatest(
+        current_setting('xavier_quota.key_retention')::interval,
+        current_setting('xavier_quota.max_ttl')::interval);
+    purged bigint;
+BEGIN
+    DELETE FROM quota.keys k WHERE k.created_at < quota.now() - retention;
+    GET DIAGNOSTICS purged = ROW_COUNT;
+    DELETE FROM quota.job_runs r WHERE r.started_at < clock_timestamp() - interval '7 days';
+    RETURN purged;
+END
+$function$;
+COMMENT ON FUNCTION quota._purge() IS 'Forgets what is past its retention';
+
+-- Runs ------------------------------------------------------------------------
+
+CREATE FUNCTION quota._begin_run(job text) RETURNS uuid
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $function$
+INSERT INTO quota.job_runs (job, started_at) VALUES (job, pg_catalog.clock_timestamp())
+RETURNING run_id
+$function$;
+COMMENT ON FUNCTION quota._begin_run(text) IS 'Records that a job has begun';
+
+CREATE FUNCTION quota._end_run(run_id uuid, row_count bigint, message text) RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $function$
+UPDATE quota.job_runs r
+SET finished_at = pg_catalog.clock_timestamp(), rows = row_count, error = message
+WHERE r.run_id = _end_run.run_id
+$function$;
+COMMENT ON FUNCTION quota._end_run(uuid, bigint, text) IS 'Records how a job went';
+
+CREATE FUNCTION quota._job_steps(job text) RETURNS TABLE (root_id bigint, root quota.scope)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $function$
+-- The steps of a job: the roots for which it has something to do, or one step without.
+-- Errors: 22023 no such job.
+#variable_conflict use_column
+BEGIN
+    IF job = 'expire' THEN
+        RETURN QUERY SELECT DISTINCT h.root_id, quota.root(h.scope) FROM quota.holds h
+                     WHERE h.expires_at <= quota.now();
+    ELSIF job = 'fold' THEN
+        RETURN QUERY SELECT a.root_id, a.scope FROM quota.accounts a
+                     WHERE a.parent_id IS NULL ORDER BY a.root_id;
+    ELSIF job IN ('partitions', 'purge') THEN
+        RETURN QUERY SELECT NULL::bigint, NULL::quota.scope;
+    ELSE
+        RAISE EXCEPTION 'job "%" does not exist', job
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'See quota.admin_jobs.';
+    END IF;
+END
+$function$;
+COMMENT ON FUNCTION quota._job_steps(text) IS 'The steps of a job, each a transaction';
+
+CREATE FUNCTION quota._run_step(job text, root_id bigint, root quota.scope) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Runs one step of a job.
+-- Returns: how many rows it has dealt with.
+DECLARE
+    created bigint := 0;
+BEGIN
+    IF job = 'expire' THEN
+        RETURN quota._expire_holds(root_id, root, 1000);
+    ELSIF job = 'fold' THEN
+        RETURN quota._fold_root(root_id, quota._system_identifier());
+    ELSIF job = 'purge' THEN
+        RETURN quota._purge();
+    END IF;
+    FOR month IN 0 .. 2 LOOP
+        IF quota._create_partition(quota.now() + make_interval(months => month)) THEN
+            created := created + 1;
+        END IF;
+    END LOOP;
+    RETURN created;
+END
+$function$;
+COMMENT ON FUNCTION quota._run_step(text, bigint, quota.scope) IS 'Runs one step of a job; returns how many rows it has dealt with';
+
+-- A procedure that ends transactions can neither be SECURITY DEFINER nor have settings
+-- of its own: every name in it is qualified, and what it calls has the rights.
+CREATE PROCEDURE quota.run_job(job text)
+LANGUAGE plpgsql
+AS $procedure$
+-- Runs one job of upkeep, each step a transaction of its own. What fails in one step is
+-- recorded and does not stop the others.
+-- Errors: 22023 no such job; 2D000 inside a transaction block.
+DECLARE
+    run_id pg_catalog.uuid;
+    step record;
+    done pg_catalog.int8;
+    total pg_catalog.int8 := 0;
+    failure pg_catalog.text;
+BEGIN
+    run_id := quota._begin_run(job);
+    FOR step IN SELECT s.root_id, s.root FROM quota._job_steps(job) s LOOP
+        LOOP
+            BEGIN
+                done := quota._run_step(job, step.root_id, step.root);
+            EXCEPTION WHEN OTHERS THEN
+                done := 0;
+                failure := SQLERRM;
+                RAISE WARNING 'job "%" failed: %', job, failure
+                    USING DETAIL = pg_catalog.concat('Root: ', step.root, '.'),
+                          HINT = 'It is tried again at the next run.';
+            END;
+            COMMIT;
+            total := total OPERATOR(pg_catalog.+) done;
+            -- Expiry takes so many at a time, so that no transaction grows long.
+            EXIT WHEN job OPERATOR(pg_catalog.<>) 'expire' OR done OPERATOR(pg_catalog.<) 1000;
+        END LOOP;
+    END LOOP;
+    PERFORM quota._end_run(run_id, total, failure);
+    COMMIT;
+END
+$procedure$;
+COMMENT ON PROCEDURE quota.run_job(text) IS
+    'Runs one job of upkeep: expire, fold, partitions or purge';
+
+CREATE PROCEDURE quota.run_maintenance()
+LANGUAGE plpgsql
+AS $procedure$
+-- Runs all upkeep, as pg_cron would.
+-- Errors: 2D000 inside a transaction block.
+BEGIN
+    CALL quota.run_job('partitions');
+    CALL quota.run_job('expire');
+    CALL quota.run_job('fold');
+    CALL quota.run_job('purge');
+END
+$procedure$;
+COMMENT ON PROCEDURE quota.run_maintenance() IS
+    'Runs all upkeep now: creates partitions, expires holds, folds events, forgets what is past its retention';
+
+-- pg_cron ---------------------------------------------------------------------
+
+CREATE FUNCTION quota.schedule_jobs() RETURNS SETOF text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Has pg_cron run the jobs in this database, as the caller. Can be repeated: a job that
+-- is scheduled already is scheduled anew under its name.
+-- Returns: the names of the jobs in pg_cron.
+-- Errors: 55000 if pg_cron is not installed in this database.
+DECLARE
+    job record;
+    cron_name text;
+BEGIN
+    IF to_regprocedure('cron.schedule(text,text,text)') IS NULL THEN
+        RAISE EXCEPTION 'pg_cron is not installed in this database'
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'Create the extension pg_cron here, or have any scheduler CALL quota.run_maintenance() each minute.';
+    END IF;
+    FOR job IN SELECT j.job, j.schedule FROM quota.jobs j ORDER BY j.job LOOP
+        cron_name := 'xavier_quota ' || job.job;
+        EXECUTE 'SELECT cron.schedule($1, $2, $3)'
+            USING cron_name, job.schedule, format('CALL quota.run_job(%L)', job.job);
+        RETURN NEXT cron_name;
+    END LOOP;
+END
+$function$;
+COMMENT ON FUNCTION quota.schedule_jobs() IS
+    'Has pg_cron run all upkeep in this database; returns the names of its jobs';
+
+CREATE FUNCTION quota.unschedule_jobs() RETURNS SETOF text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Takes the jobs out of pg_cron again.
+-- Returns: the names of those that were there.
+DECLARE
+    scheduled record;
+BEGIN
+    IF to_regclass('cron.job') IS NULL THEN
+        RETURN;
+    END IF;
+    FOR scheduled IN EXECUTE
+        'SELECT j.jobid, j.jobname::text FROM cron.job j '
+        'WHERE j.jobname LIKE ''xavier\_quota %'' AND j.database = current_database() ORDER BY j.jobname'
+    LOOP
+        EXECUTE 'SELECT cron.unschedule($1)' USING scheduled.jobid;
+        RETURN NEXT scheduled.jobname;
+    END LOOP;
+END
+$function$;
+COMMENT ON FUNCTION quota.unschedule_jobs() IS 'Takes all upkeep out of pg_cron; returns the names of its jobs';

@@ -1,0 +1,42 @@
+/*
+ * levels.h
+ *		The limits that one operation touches, with their counters.
+ */
+#ifndef XAVIER_QUOTA_API_LEVELS_H
+#define XAVIER_QUOTA_API_LEVELS_H
+
+#include "api/json_writer.h"
+#include "directory/directory.h"
+
+/* One limit at one level, and what the operation asks and finds there. */
+typedef struct Level
+{
+	LevelLimit limit;	/* a copy, with the counter of the operation's period */
+	int64 requested;
+	EscrowClaim claim;
+	CounterTotals after;
+} Level;
+
+typedef struct LevelSet
+{
+	uint32 root_hash;
+	bool in_memory; /* else computed from the tables, on a standby */
+	int count;
+	Level *levels;
+} LevelSet;
+
+/* Functions in levels.c */
+extern void levels_collect(LevelSet *set, const Spender *spender, uint32 root_hash,
+						   TimestampTz held_at, const Amount *const *amounts, int amount_count);
+extern void levels_pin(LevelSet *set);
+extern void levels_compute(LevelSet *set);
+extern EscrowAnswer levels_claim(LevelSet *set, const Amount *request, Generation generation,
+								 bool hold);
+extern void levels_record(LevelSet *set, const Amount *held, const Amount *charged);
+extern void levels_look(LevelSet *set);
+extern void levels_write_claims(const LevelSet *set, JsonWriter *writer, bool granted);
+extern void levels_write_totals(const LevelSet *set, JsonWriter *writer);
+extern const Level *levels_first_failure(const LevelSet *set);
+extern TimestampTz levels_retry_at(const LevelSet *set);
+
+#endif /* XAVIER_QUOTA_API_LEVELS_H */
