@@ -196,3 +196,46 @@ END
 $function$;
 COMMENT ON FUNCTION quota.set_price_adjustment(quota.scope, numeric, timestamptz, timestamptz) IS
     'Multiplies all prices of a root account by a factor: 1.2 is a markup of 20 %, 0.9 a discount of 10 %';
+
+-- The price map --------------------------------------------------------------------------
+
+CREATE FUNCTION quota._price_map_cards(document jsonb, OUT model text, OUT card jsonb, OUT lines integer, OUT skipped jsonb)
+    RETURNS SETOF record
+    AS 'MODULE_PATHNAME', 'quota_price_map_cards'
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 3000;
+
+CREATE FUNCTION quota.import_prices(document jsonb, source text DEFAULT NULL, valid_from timestamptz DEFAULT NULL)
+    RETURNS TABLE (model text, lines integer, skipped jsonb)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER ROWS 3000
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Sets the rate cards of all models of the community price map from an instant (now)
+-- on. Models that the map does not have keep the cards they have.
+-- Returns: each entry with the number of lines of its card, 0 for none, and what of it
+-- is not in the card, as {"key": "reason"}.
+-- Errors: 22004 null; 22023 no price map.
+-- Tables written: rate_cards.
+#variable_conflict use_variable
+DECLARE
+    entry record;
+BEGIN
+    IF document IS NULL THEN
+        RAISE EXCEPTION 'document must not be null'
+            USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    valid_from := COALESCE(valid_from, quota.now());
+    LOCK TABLE quota.rate_cards IN SHARE ROW EXCLUSIVE MODE;
+    FOR entry IN SELECT m.model, m.card, m.lines, m.skipped FROM quota._price_map_cards(document) m
+    LOOP
+        IF entry.card IS NOT NULL THEN
+            PERFORM quota._put_rate_card(entry.model, entry.card, source, valid_from, NULL);
+        END IF;
+        model := entry.model;
+        lines := entry.lines;
+        skipped := entry.skipped;
+        RETURN NEXT;
+    END LOOP;
+END
+$function$;
+COMMENT ON FUNCTION quota.import_prices(jsonb, text, timestamptz) IS
+    'Sets rate cards from the community price map model_prices_and_context_window.json; what of it cannot be priced is reported';

@@ -289,6 +289,7 @@ estimate_request(const CardPlan *plan, Jsonb *request, int64 root_id, TimestampT
 	ceiling = given;
 	evaluate_derive(plan, &ceiling, &assumptions);
 	bound_output(plan, &ceiling, &assumptions);
+	evaluate_require(plan, &ceiling);
 	usage_check_parts(&ceiling);
 	expected = ceiling;
 	raise_to_reasoning(plan, &ceiling, &assumptions);
@@ -351,11 +352,7 @@ price_usage(const CardPlan *plan, Jsonb *document, int64 root_id, TimestampTz at
 				  usage_get(&usage, MEASURE_OUTPUT_TOKENS) +
 					  usage_get(&usage, MEASURE_REASONING_TOKENS));
 	evaluate_derive(plan, &usage, &assumptions);
-	if ((plan->required & MEASURE_BIT(MEASURE_OUTPUT_TOKENS)) &&
-		!usage_has(&usage, MEASURE_OUTPUT_TOKENS))
-		usage_fail("output_tokens",
-				   psprintf("It is missing, and model %s is priced by it.", plan->model),
-				   "Give 0 if nothing was generated.");
+	evaluate_require(plan, &usage);
 	usage_check_parts(&usage);
 	return quote_make(plan, &usage, NULL, root_id, at, &assumptions);
 }

@@ -59,12 +59,8 @@ size_to_pixels(const UsageText *size)
  *		Pixels follow from size and n.
  */
 static void
-derive_pixels(const CardPlan *plan, Usage *usage)
+derive_pixels(Usage *usage)
 {
-	if (!usage_has_parameter(usage, PARAMETER_SIZE))
-		usage_fail("size", psprintf("Model %s is priced by pixels.", plan->model),
-				   "A size is written as 1024x1024.");
-
 	int64 pixels = usage_multiply(size_to_pixels(&usage->texts[PARAMETER_SIZE]),
 								  usage_get(usage, MEASURE_N), "size");
 
@@ -79,15 +75,8 @@ derive_pixels(const CardPlan *plan, Usage *usage)
 static void
 derive_from(const CardPlan *plan, Usage *usage, int meter, int key, int64 times)
 {
-	if ((plan->priced & MEASURE_BIT(meter)) == 0)
-		return;
-	if (usage_has(usage, key))
+	if ((plan->priced & MEASURE_BIT(meter)) != 0 && usage_has(usage, key))
 		usage_set(usage, meter, usage_multiply(usage->micros[key], times, measures[key].name));
-	else if ((plan->required & MEASURE_BIT(meter)) != 0)
-		usage_fail(measures[key].name,
-				   psprintf("It is missing, and model %s is priced by %s.", plan->model,
-							measures[meter].name),
-				   NULL);
 }
 
 /*
@@ -147,8 +136,7 @@ derive_ignored(const CardPlan *plan, const Usage *usage, Assumptions *assumption
 
 /*
  * evaluate_derive
- *		Completes the usage by what follows from it and from the card. Raises XQ201 if
- *		a quantity that the card needs is missing; output tokens are the caller's care.
+ *		Completes the usage by what follows from it and from the card.
  */
 void
 evaluate_derive(const CardPlan *plan, Usage *usage, Assumptions *assumptions)
@@ -167,29 +155,15 @@ evaluate_derive(const CardPlan *plan, Usage *usage, Assumptions *assumptions)
 		usage_assume(assumptions, "n: 1");
 	}
 
-	if (plan->priced & (MEASURE_BIT(MEASURE_PIXELS) | MEASURE_BIT(MEASURE_MEGAPIXELS)))
-	{
-		if (usage_has_parameter(usage, PARAMETER_SIZE) ||
-			(plan->required & (MEASURE_BIT(MEASURE_PIXELS) | MEASURE_BIT(MEASURE_MEGAPIXELS))))
-			derive_pixels(plan, usage);
-	}
+	if ((plan->priced & (MEASURE_BIT(MEASURE_PIXELS) | MEASURE_BIT(MEASURE_MEGAPIXELS))) &&
+		usage_has_parameter(usage, PARAMETER_SIZE))
+		derive_pixels(usage);
 	derive_from(plan, usage, MEASURE_IMAGES, MEASURE_N, QUANTITY_ONE);
 	derive_from(plan, usage, MEASURE_VIDEO_SECONDS, MEASURE_DURATION_SECONDS,
 				usage_get(usage, MEASURE_N));
 	derive_from(plan, usage, MEASURE_AUDIO_SECONDS, MEASURE_DURATION_SECONDS, QUANTITY_ONE);
 	derive_from(plan, usage, MEASURE_STORAGE_GB_DAYS, MEASURE_STORAGE_GB,
 				usage_get(usage, MEASURE_DAYS));
-
-	uint64 missing = plan->required & ~usage->given & ~MEASURE_BIT(MEASURE_OUTPUT_TOKENS);
-
-	if (missing != 0)
-		usage_fail(measures[pg_rightmost_one_pos64(missing)].name,
-				   psprintf("It is missing, and model %s is priced by it.", plan->model), NULL);
-	if ((usage->given & (plan->priced | MEASURE_BIT(MEASURE_MAX_OUTPUT_TOKENS))) == 0)
-		usage_fail(measures[pg_rightmost_one_pos64(plan->priced)].name,
-				   psprintf("None of the quantities by which model %s is priced is given.",
-							plan->model),
-				   NULL);
 }
 
 /*
@@ -226,6 +200,68 @@ line_is_superseded(const PlanLine *line, const Usage *usage)
 			return true;
 	}
 	return false;
+}
+
+/*
+ * meter_is_superseded
+ *		Whether some line of a meter does not apply because of what else is given.
+ */
+static bool
+meter_is_superseded(const CardPlan *plan, int meter, const Usage *usage)
+{
+	for (int i = plan->first_line[meter];
+		 i < plan->line_count && plan->lines[i].meter == (Measure) meter; i++)
+	{
+		if (line_is_superseded(&plan->lines[i], usage))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * key_of_meter
+ *		Returns the key by which a request states a meter.
+ */
+static const char *
+key_of_meter(int meter)
+{
+	switch (meter)
+	{
+		case MEASURE_PIXELS:
+		case MEASURE_MEGAPIXELS:
+			return parameters[PARAMETER_SIZE];
+		case MEASURE_VIDEO_SECONDS:
+		case MEASURE_AUDIO_SECONDS:
+			return measures[MEASURE_DURATION_SECONDS].name;
+		case MEASURE_STORAGE_GB_DAYS:
+			return measures[MEASURE_STORAGE_GB].name;
+		default:
+			return measures[meter].name;
+	}
+}
+
+/*
+ * evaluate_require
+ *		Raises XQ201 if the completed usage lacks a quantity that the card needs.
+ */
+void
+evaluate_require(const CardPlan *plan, const Usage *usage)
+{
+	for (uint64 missing = plan->required & ~usage->given; missing != 0; missing &= missing - 1)
+	{
+		int meter = pg_rightmost_one_pos64(missing);
+
+		if (!meter_is_superseded(plan, meter, usage))
+			usage_fail(key_of_meter(meter),
+					   psprintf("It is missing, and model %s is priced by %s.", plan->model,
+								measures[meter].name),
+					   NULL);
+	}
+	if ((usage->given & plan->priced) == 0)
+		usage_fail(key_of_meter(pg_rightmost_one_pos64(plan->priced)),
+				   psprintf("None of the quantities by which model %s is priced is given.",
+							plan->model),
+				   NULL);
 }
 
 /*

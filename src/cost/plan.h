@@ -113,6 +113,7 @@ extern bool conditions_hold(const PlanConditions *conditions, const Usage *usage
 
 /* Functions in evaluate.c */
 extern void evaluate_derive(const CardPlan *plan, Usage *usage, Assumptions *assumptions);
+extern void evaluate_require(const CardPlan *plan, const Usage *usage);
 extern const PlanLine *evaluate_find_line(const CardPlan *plan, int meter, const Usage *usage);
 extern void evaluate_cost(const CardPlan *plan, const Usage *usage, CostResult *cost);
 
