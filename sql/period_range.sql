@@ -307,6 +307,15 @@ SELECT p, quota.period_range(p::quota.period, '4714-11-24 00:00+00 BC') AS first
 FROM unnest(ARRAY['7 hours', 'day', '1 day in Asia/Tokyo', '1 day in America/New_York', 'week', 'month', '1 month in Europe/Berlin', 'year',
                   '1000 years', '1000 years from 9999-12-31', 'rolling 24 hours', 'refill 1 per 1 day up to 1', 'lifetime']) AS p;
 
+-- Whatever the unit, anchor and zone: an instant near the ends lies in its period.
+SELECT count(*) AS checks, count(*) FILTER (WHERE NOT r @> at OR NOT lower_inc(r) OR upper_inc(r)) AS wrong
+FROM unnest(ARRAY['second', '7 minutes', 'hour', '999 hours', '8784000 hours', 'day', '366000 days', 'week', 'month', '7 months', '1000 years']) AS unit
+CROSS JOIN unnest(ARRAY['', ' from 0001-01-01', ' from 9999-12-31 23:59:59.999999', ' from 2024-02-29']) AS anchor
+CROSS JOIN unnest(ARRAY['', ' in Asia/Manila', ' in America/Juneau', ' in Pacific/Kiritimati', ' in Etc/GMT-14']) AS zone
+CROSS JOIN unnest(ARRAY['4714-11-24 00:00+00 BC', '4714-11-24 00:00:00.000001+00 BC', '4714-11-25 12:00+00 BC', '4713-01-01 00:00+00 BC',
+                        '290000-01-01 00:00+00', '294276-01-01 00:00+00', '294276-12-30 10:00+00', '294276-12-31 23:59:59.999999+00']::timestamptz[]) AS at,
+     quota.period_range((unit || anchor || zone)::quota.period, at) AS r;
+
 -- No period but a lifetime contains what is not a time.
 SELECT quota.period_range('lifetime', 'infinity'), quota.period_next('lifetime', '-infinity');
 SELECT quota.period_range('month', 'infinity'); -- fails

@@ -47,12 +47,6 @@ typedef struct Calendar
 	int64 anchor_day_usec; /* microseconds since midnight */
 } Calendar;
 
-static int64
-local_day(Timestamp local)
-{
-	return floor_divide(local, USECS_PER_DAY);
-}
-
 /*
  * Returns the month of a day, counted from January of the year 0; *month_day is
  * the day in it, 1..31.
@@ -118,25 +112,6 @@ local_to_instant(int64 day, int64 usec, pg_tz *zone)
 }
 
 /*
- * Turns a finite instant into the local time.
- */
-static Timestamp
-instant_to_local(TimestampTz instant, pg_tz *zone)
-{
-	pg_time_t time;
-	struct pg_tm *tm;
-
-	if (zone == NULL)
-		return instant;
-	time = floor_divide(instant, USECS_PER_SEC) +
-		   (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * INT64CONST(86400);
-	tm = pg_localtime(&time, zone);
-	if (tm == NULL)
-		elog(ERROR, "could not compute the local time of instant " INT64_FORMAT, instant);
-	return instant + tm->tm_gmtoff * USECS_PER_SEC;
-}
-
-/*
  * Returns the boundary anchor + k * length, infinite if out of range.
  */
 static TimestampTz
@@ -153,23 +128,21 @@ calendar_boundary(const Calendar *calendar, int64 k)
 }
 
 /*
- * Bounds of a period of days or months: estimates k from the local date, which is
- * off by one or two where the time of day, a short month or a change of offset
- * comes in, and corrects it.
+ * Bounds of a period of days or months: estimates k from the date in UTC, which is
+ * off by one where the zone, the time of day or a short month comes in, and
+ * corrects it.
  */
 static void
 calendar_bounds(const PeriodParts *parts, TimestampTz at, TimestampTz *start, TimestampTz *end)
 {
-	Calendar calendar = {.parts = parts};
-	int64 day;
+	Calendar calendar = {.parts = parts, .zone = period_zone(parts)};
+	int64 day = floor_divide(at, USECS_PER_DAY);
 	int64 distance;
 	int64 k;
 	int ignored;
 
-	calendar.zone = period_zone(parts);
-	calendar.anchor_day = local_day(parts->anchor);
-	calendar.anchor_day_usec = parts->anchor - calendar.anchor_day * USECS_PER_DAY;
-	day = local_day(instant_to_local(at, calendar.zone));
+	calendar.anchor_day = floor_divide(parts->anchor, USECS_PER_DAY);
+	calendar.anchor_day_usec = floor_modulo(parts->anchor, USECS_PER_DAY);
 	if (parts->unit == PERIOD_DAYS)
 		distance = day - calendar.anchor_day;
 	else
@@ -201,9 +174,9 @@ static void
 elapsed_bounds(const PeriodParts *parts, TimestampTz at, TimestampTz *start, TimestampTz *end)
 {
 	int64 length_us = parts->length * USECS_PER_SEC;
-	int64 day = local_day(parts->anchor);
 	TimestampTz anchor =
-		local_to_instant(day, parts->anchor - day * USECS_PER_DAY, period_zone(parts));
+		local_to_instant(floor_divide(parts->anchor, USECS_PER_DAY),
+						 floor_modulo(parts->anchor, USECS_PER_DAY), period_zone(parts));
 	int64 phase = floor_modulo(anchor, length_us); /* keeps the difference below from overflowing */
 	TimestampTz first = at - floor_modulo(at - phase, length_us);
 
