@@ -86,6 +86,7 @@ bench_throughput() {
     psql_ -o "$LOG/bench-setup.log" -f throughput/quota.sql -f throughput/floor.sql -f throughput/naive.sql
     # What a row of the extension's holds, so that the floor's rows are as wide.
     mapfile -t ROW < <(psql_ -At -f throughput/row.sql)
+    [ ${#ROW[@]} = 20 ] || fail "could not make a row to copy"
     RUN_NUMBER=0
     : > "$results"
 

@@ -1,8 +1,9 @@
 -- A thousand companies, each with a project and a member, and four limits that a
 -- request meets: two of the company, one of the project, one of the user.
 
-SELECT quota.import_prices('{"bench-model": {"mode": "chat", "litellm_provider": "bench",
-    "input_cost_per_token": 2.5e-06, "output_cost_per_token": 1e-05, "max_output_tokens": 4096}}');
+SELECT quota.set_rate_card('bench-model', '{"lines": [
+    {"meter": "input_tokens", "price": "0.0000025"},
+    {"meter": "output_tokens", "price": "0.00001"}]}');
 
 SELECT quota.put_account(format('company:c%s', i)::quota.scope),
        quota.put_account(format('company:c%s/project:p%s', i, i)::quota.scope),
