@@ -62,9 +62,17 @@ WITH member AS (
         ('{admin}', 'set_price_adjustment'),
         ('{admin}', 'verify'),
         ('{admin}', 'reload'),
+        ('{admin}', 'adopt'),
         ('{admin}', 'run_maintenance'),
+        ('{admin}', 'run_job'),
+        -- A procedure that ends transactions runs with the rights of its caller.
+        ('{admin}', '_begin_run'),
+        ('{admin}', '_job_steps'),
+        ('{admin}', '_run_step'),
+        ('{admin}', '_end_run'),
+        -- So do the functions in a view.
         ('{admin,viewer}', 'engine_stats'),
-        -- A view runs its functions with the rights of whoever reads it.
+        ('{admin,viewer}', '_engine_stats'),
         ('{admin,viewer}', '_limit_usage')
 )
 SELECT 'USAGE ON SCHEMA quota'

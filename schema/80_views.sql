@@ -39,6 +39,72 @@ COMMENT ON COLUMN quota.admin_accounts.limits IS 'Limits set at this account, fo
 COMMENT ON COLUMN quota.admin_accounts.created_at IS 'When the account was created';
 COMMENT ON COLUMN quota.admin_accounts.account_id IS 'Id of the account, as returned by quota.put_account()';
 
+-- Limits ----------------------------------------------------------------------
+
+-- How long the limit lasts is told from the first part of the period: used : elapsed =
+-- limit : lasting. It is compared before it is divided, so that no interval overflows.
+CREATE VIEW quota.admin_limits AS
+SELECT r.scope AS root,
+       u.scope,
+       u.user_id,
+       u.limit_id,
+       u.resource,
+       u.model,
+       u.period,
+       u.policy,
+       u.source,
+       trim_scale(u."limit") AS "limit",
+       trim_scale(u.overdraft) AS overdraft,
+       trim_scale(u.used) AS used,
+       trim_scale(u.held) AS held,
+       trim_scale(u."limit" - u.used - u.held) AS remaining,
+       CASE
+           WHEN u."limit" > 0 THEN trunc(100 * (u.used + u.held) / u."limit", 2)
+           WHEN u.used + u.held > 0 THEN 100.00
+       END AS percent,
+       CASE
+           WHEN u."limit" + u.overdraft = 0 AND u.policy = 'hard' THEN 'blocked'
+           WHEN u.used + u.held > u."limit" THEN 'over'
+           WHEN u.used + u.held = u."limit" THEN 'exhausted'
+           WHEN u.used + u.held >= 0.8 * u."limit" THEN 'warning'
+           ELSE 'ok'
+       END AS state,
+       NULLIF(u.period_start, '-infinity') AS period_start,
+       NULLIF(u.period_end, 'infinity') AS resets_at,
+       CASE
+           WHEN u.used > 0 AND u."limit" > 0 AND isfinite(u.period_start) AND u.period_start < t.now
+                AND u."limit" * extract(epoch FROM t.now - u.period_start)
+                    < u.used * extract(epoch FROM u.period_end - u.period_start)
+           THEN u.period_start
+                + make_interval(secs => (u."limit" * extract(epoch FROM t.now - u.period_start) / u.used)::double precision)
+       END AS projected_exhaustion,
+       u.denied
+FROM quota._limit_usage() AS u
+JOIN quota.accounts r ON r.root_id = u.root_id AND r.account_id = u.root_id
+CROSS JOIN (SELECT quota.now()) AS t (now);
+
+COMMENT ON VIEW quota.admin_limits IS 'Every limit at every level where it counts, with what is used and held in the current period';
+COMMENT ON COLUMN quota.admin_limits.root IS 'First account of the path: who pays in the end';
+COMMENT ON COLUMN quota.admin_limits.scope IS 'Level at which the limit counts: an account, or the share of a user in it';
+COMMENT ON COLUMN quota.admin_limits.user_id IS 'User whose share the level is; null for an account';
+COMMENT ON COLUMN quota.admin_limits.limit_id IS 'Id of the limit; one default or limit of a plan counts at many levels';
+COMMENT ON COLUMN quota.admin_limits.resource IS 'What is limited';
+COMMENT ON COLUMN quota.admin_limits.model IS 'Pattern of the models that count; * stands for any characters';
+COMMENT ON COLUMN quota.admin_limits.period IS 'When the limit starts afresh';
+COMMENT ON COLUMN quota.admin_limits.policy IS 'hard (refused), soft (allowed and flagged) or shadow (only counted)';
+COMMENT ON COLUMN quota.admin_limits.source IS 'Where the limit comes from: explicit, default (of the parent) or plan';
+COMMENT ON COLUMN quota.admin_limits."limit" IS 'How much may be used per period';
+COMMENT ON COLUMN quota.admin_limits.overdraft IS 'How much more is let through above the limit';
+COMMENT ON COLUMN quota.admin_limits.used IS 'Used in the current period, by settlements, charges and adjustments that are committed';
+COMMENT ON COLUMN quota.admin_limits.held IS 'Reserved by open holds of the current period, not yet used';
+COMMENT ON COLUMN quota.admin_limits.remaining IS 'limit - used - held; negative when over the limit';
+COMMENT ON COLUMN quota.admin_limits.percent IS 'Used and held in percent of the limit, rounded down; for a limit of 0, 100 once anything is used, else null';
+COMMENT ON COLUMN quota.admin_limits.state IS 'ok, warning (from 80 percent), exhausted (nothing remains), over (more than the limit) or blocked (a hard limit of 0)';
+COMMENT ON COLUMN quota.admin_limits.period_start IS 'Start of the current period; null for a lifetime';
+COMMENT ON COLUMN quota.admin_limits.resets_at IS 'End of the current period; null for a lifetime';
+COMMENT ON COLUMN quota.admin_limits.projected_exhaustion IS 'When the limit is used up if use goes on as since the start of the period; null when it lasts until the reset, nothing is used or there is no period';
+COMMENT ON COLUMN quota.admin_limits.denied IS 'Requests that did not fit since the counter was loaded: refused, or let through by a soft or shadow limit';
+
 -- Holds -----------------------------------------------------------------------
 
 CREATE VIEW quota.admin_holds AS
@@ -88,7 +154,8 @@ SELECT e.hold_id,
        e.cost_usd,
        e.held_at,
        e.recorded_at,
-       e.seq > 1 AS late,
+       e.kind = 'late' AS late,
+       e.kind = 'settled' AND NOT e.charged OPERATOR(quota.<=) e.held AS overage,
        e.card_id,
        e.usage,
        e.reason
@@ -98,7 +165,7 @@ LEFT JOIN quota.accounts r ON r.root_id = e.root_id AND r.account_id = e.root_id
 COMMENT ON VIEW quota.admin_events IS 'The ledger: every settlement, release, expiry, charge and adjustment';
 COMMENT ON COLUMN quota.admin_events.hold_id IS 'Id of the hold that was closed, or of the charge or adjustment';
 COMMENT ON COLUMN quota.admin_events.seq IS 'Number of the event of this hold';
-COMMENT ON COLUMN quota.admin_events.kind IS 'What happened';
+COMMENT ON COLUMN quota.admin_events.kind IS 'What happened: settled, released, expired, late, charge or adjustment';
 COMMENT ON COLUMN quota.admin_events.outcome IS 'How the generation ended, as told by the worker';
 COMMENT ON COLUMN quota.admin_events.root IS 'First account of the path: who pays in the end';
 COMMENT ON COLUMN quota.admin_events.scope IS 'Project, or other account, in which the request was made';
@@ -111,7 +178,8 @@ COMMENT ON COLUMN quota.admin_events.calls IS 'Calls used';
 COMMENT ON COLUMN quota.admin_events.cost_usd IS 'Cost in US dollars, exact, before rounding to credits';
 COMMENT ON COLUMN quota.admin_events.held_at IS 'When the hold, charge or adjustment was made; it counts in the periods of this instant';
 COMMENT ON COLUMN quota.admin_events.recorded_at IS 'When the event was recorded';
-COMMENT ON COLUMN quota.admin_events.late IS 'Whether it was recorded after the hold had been closed already';
+COMMENT ON COLUMN quota.admin_events.late IS 'Whether the generation was settled when its hold had expired or been released already';
+COMMENT ON COLUMN quota.admin_events.overage IS 'Whether more was used than had been held';
 COMMENT ON COLUMN quota.admin_events.card_id IS 'Version of the rate card that priced it';
 COMMENT ON COLUMN quota.admin_events.usage IS 'Usage as told by the worker';
 COMMENT ON COLUMN quota.admin_events.reason IS 'Reason as told by the caller';
@@ -173,6 +241,39 @@ COMMENT ON COLUMN quota.admin_usage_daily.model IS 'Model that was used; null fo
 COMMENT ON COLUMN quota.admin_usage_daily.resource IS 'What was used';
 COMMENT ON COLUMN quota.admin_usage_daily.used IS 'How much was used, in units of the resource';
 COMMENT ON COLUMN quota.admin_usage_daily.events IS 'Events that used it';
+
+-- Jobs ------------------------------------------------------------------------
+
+CREATE VIEW quota.admin_jobs AS
+SELECT j.job,
+       j.schedule,
+       j.description,
+       l.started_at AS last_started,
+       l.finished_at AS last_finished,
+       l.rows AS last_rows,
+       l.error AS last_error,
+       s.finished_at AS last_success,
+       s.finished_at IS NULL OR s.finished_at < quota.now() - j.max_lag AS overdue
+FROM quota.jobs j
+LEFT JOIN LATERAL (
+    SELECT r.* FROM quota.job_runs r
+    WHERE r.job = j.job
+    ORDER BY r.started_at DESC LIMIT 1) AS l ON true
+LEFT JOIN LATERAL (
+    SELECT r.finished_at FROM quota.job_runs r
+    WHERE r.job = j.job AND r.finished_at IS NOT NULL AND r.error IS NULL
+    ORDER BY r.started_at DESC LIMIT 1) AS s ON true;
+
+COMMENT ON VIEW quota.admin_jobs IS 'The jobs that keep the extension up, and how they went';
+COMMENT ON COLUMN quota.admin_jobs.job IS 'Name of the job';
+COMMENT ON COLUMN quota.admin_jobs.schedule IS 'When pg_cron runs it, once quota.schedule_jobs() was called';
+COMMENT ON COLUMN quota.admin_jobs.description IS 'What the job does';
+COMMENT ON COLUMN quota.admin_jobs.last_started IS 'When the last run started; null if it never ran';
+COMMENT ON COLUMN quota.admin_jobs.last_finished IS 'When the last run finished; null while it runs';
+COMMENT ON COLUMN quota.admin_jobs.last_rows IS 'How much the last run had to do';
+COMMENT ON COLUMN quota.admin_jobs.last_error IS 'Why the last run failed; null if it did not';
+COMMENT ON COLUMN quota.admin_jobs.last_success IS 'When a run last finished without error';
+COMMENT ON COLUMN quota.admin_jobs.overdue IS 'Whether that is longer ago than the job allows';
 
 -- Audit -----------------------------------------------------------------------
 

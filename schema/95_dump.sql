@@ -21,6 +21,8 @@ BEGIN
             CASE relation
                 WHEN 'quota.credit_rates'::regclass
                     THEN $$WHERE valid_from > '-infinity'$$
+                WHEN 'quota.jobs'::regclass
+                    THEN 'WHERE false'
                 WHEN 'quota.resources'::regclass
                     THEN $$WHERE resource NOT IN ('credit', 'calls', 'storage')$$
                 ELSE ''

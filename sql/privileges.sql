@@ -5,7 +5,8 @@
 -- 3. views show what their reader may not read below them;
 -- 4. a caller's temporary objects do not get in the way of a SECURITY DEFINER function;
 -- 5. the extension does not go into a schema that somebody else has prepared;
--- 6. granting and revoking a bundle can be repeated, and bundles of one role do not disturb
+-- 6. an admin can run the upkeep;
+-- 7. granting and revoking a bundle can be repeated, and bundles of one role do not disturb
 --    each other.
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS xavier_quota;
@@ -85,9 +86,11 @@ RESET ROLE;
 
 -- A service makes requests, and nothing else.
 SELECT quota.put_account('company:priv_acme') IS NOT NULL AS created;
+SELECT quota.put_member('company:priv_acme', 'ann');
 SET LOCAL ROLE regress_quota_service;
 SELECT quota.now() IS NOT NULL AS can_tell_time;
 SELECT 'company:acme/project:apollo'::quota.scope OPERATOR(quota.<@) 'company:acme' AS can_compare;
+SELECT quota.check_amount('ann', 'company:priv_acme', 'credit=1') ->> 'allowed' AS can_spend;
 SELECT quota.put_account('company:priv_evil');  -- fails
 SELECT quota.set_limit('company:priv_acme', 'credit', 1000000);  -- fails
 SELECT quota.grant_access('regress_quota_service', 'admin');  -- fails
@@ -99,7 +102,12 @@ RESET ROLE;
 -- A viewer sees, through the views only.
 SET LOCAL ROLE regress_quota_viewer;
 SELECT scope, plan FROM quota.admin_accounts WHERE name = 'priv_acme';
+SELECT format('SELECT count(v) >= 0 AS %I FROM quota.%I AS v', c.relname || '_is_readable', c.relname)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'quota' AND c.relkind = 'v' ORDER BY c.relname COLLATE "C" \gexec
 SELECT * FROM quota.accounts;  -- fails
+SELECT quota.check('ann', 'company:priv_acme', 'gpt', '{}');  -- fails
+SELECT * FROM quota.verify();  -- fails
 SELECT * FROM quota._account('company:priv_acme');  -- fails
 SELECT quota.put_member('company:priv_acme', 'eve');  -- fails
 SELECT quota.drop_limit(1);  -- fails
@@ -171,3 +179,15 @@ CREATE EXTENSION xavier_quota;  -- fails
 DROP SCHEMA quota CASCADE;
 CREATE EXTENSION xavier_quota;
 ROLLBACK;
+
+-- Upkeep ends transactions, so that it runs with the rights of its caller: an admin's do.
+CREATE ROLE regress_quota_admin;
+SELECT quota.grant_access('regress_quota_admin', 'admin');
+SET ROLE regress_quota_admin;
+CALL quota.run_maintenance();
+SELECT count(*) >= 0 AS can_verify FROM quota.verify();
+SELECT quota.reload();
+SELECT quota._purge();  -- fails
+RESET ROLE;
+SELECT quota.revoke_access('regress_quota_admin', 'admin');
+DROP ROLE regress_quota_admin;

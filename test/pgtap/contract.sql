@@ -66,9 +66,12 @@ INSERT INTO contract VALUES
     ('revoke_access', 'role regrole, bundle text, account quota.scope DEFAULT NULL::quota.scope', 'void', 'v', true),
     -- Time and upkeep
     ('now', '', 'timestamp with time zone', 'v', false),
-    ('schedule_jobs', '', 'void', 'v', true),
-    ('unschedule_jobs', '', 'void', 'v', true),
+    ('schedule_jobs', '', 'SETOF text', 'v', false),
+    ('unschedule_jobs', '', 'SETOF text', 'v', false),
     ('run_maintenance', '', NULL, 'v', false),
+    ('run_job', 'IN job text', NULL, 'v', false),
+    ('verify', 'account quota.scope DEFAULT NULL::quota.scope', 'TABLE(scope quota.scope, limit_id bigint, resource text, model text, period_start timestamp with time zone, memory_used numeric, memory_held numeric, table_used numeric, table_held numeric)', 'v', true),
+    ('adopt', 'account quota.scope DEFAULT NULL::quota.scope', 'bigint', 'v', true),
     ('reload', 'account quota.scope DEFAULT NULL::quota.scope', 'void', 'v', true);
 
 CREATE TEMP TABLE columns (relation text, columns text);
@@ -76,8 +79,9 @@ INSERT INTO columns VALUES
     ('admin_accounts', 'root scope parent kind name active plan attributes members limits created_at account_id'),
     ('admin_limits', 'root scope user_id limit_id resource model period policy source limit overdraft used held remaining percent state period_start resets_at projected_exhaustion denied'),
     ('admin_holds', 'hold_id root scope user_id model amount credit held_at age expires_at overdue'),
-    ('admin_events', 'hold_id seq kind outcome root scope user_id model held charged credit calls cost_usd held_at recorded_at late card_id usage reason'),
+    ('admin_events', 'hold_id seq kind outcome root scope user_id model held charged credit calls cost_usd held_at recorded_at late overage card_id usage reason'),
     ('admin_usage_daily', 'day root scope company project user_id model resource used events'),
+    ('engine_stats', 'counters max_counters pinned loads counters_loaded evictions load_waits claims refusals memory_bytes'),
     ('admin_jobs', 'job schedule description last_started last_finished last_rows last_error last_success overdue'),
     ('admin_audit', 'changed_at changed_by acting_as relation operation before after audit_id'),
     ('admin_rate_cards', 'model card_id valid_from valid_to in_force lines source created_at card');
@@ -126,17 +130,17 @@ SELECT is_empty(
 SELECT ok(NOT has_schema_privilege('public', 'quota', 'USAGE, CREATE'), 'the schema is closed to PUBLIC');
 SELECT is_empty(
         $$SELECT f.oid::regprocedure FROM function f
-          WHERE f.prosecdef AND f.proconfig IS DISTINCT FROM '{"search_path=pg_catalog, pg_temp"}'$$,
+          WHERE f.prosecdef AND 'search_path=pg_catalog, pg_temp' <> ALL (COALESCE(f.proconfig, '{}'))$$,
         'every SECURITY DEFINER function runs with the search path pg_catalog, pg_temp');
 SELECT is_empty(
         $$SELECT f.oid::regprocedure FROM function f JOIN pg_language l ON l.oid = f.prolang
-          WHERE l.lanname = 'plpgsql' AND f.proconfig IS DISTINCT FROM '{"search_path=pg_catalog, pg_temp"}'
+          WHERE l.lanname = 'plpgsql' AND 'search_path=pg_catalog, pg_temp' <> ALL (COALESCE(f.proconfig, '{}'))
             AND f.prokind <> 'p'$$,
         'every PL/pgSQL function runs with the search path pg_catalog, pg_temp');
 SELECT is_empty(
         $$SELECT f.oid::regprocedure FROM function f
-          WHERE f.prosecdef AND f.proparallel <> 'u'$$,
-        'no SECURITY DEFINER function runs in parallel workers');
+          WHERE f.prosecdef AND f.provolatile = 'v' AND f.proparallel <> 'u'$$,
+        'no SECURITY DEFINER function that may write runs in parallel workers');
 SELECT is_empty(
         $$SELECT f.oid::regprocedure FROM function f WHERE f.prosecdef AND f.provolatile = 'i'$$,
         'no SECURITY DEFINER function claims to be immutable');
