@@ -2,20 +2,20 @@
 
 CREATE TYPE quota.period;
 
-CREATE FUNCTION quota.period_in(cstring) RETURNS quota.period
+CREATE FUNCTION quota._period_in(cstring) RETURNS quota.period
     AS 'MODULE_PATHNAME', 'quota_period_in' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-CREATE FUNCTION quota.period_out(quota.period) RETURNS cstring
+CREATE FUNCTION quota._period_out(quota.period) RETURNS cstring
     AS 'MODULE_PATHNAME', 'quota_period_out' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-CREATE FUNCTION quota.period_recv(internal) RETURNS quota.period
+CREATE FUNCTION quota._period_recv(internal) RETURNS quota.period
     AS 'MODULE_PATHNAME', 'quota_period_recv' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-CREATE FUNCTION quota.period_send(quota.period) RETURNS bytea
+CREATE FUNCTION quota._period_send(quota.period) RETURNS bytea
     AS 'MODULE_PATHNAME', 'quota_period_send' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 CREATE TYPE quota.period (
-    INPUT = quota.period_in,
-    OUTPUT = quota.period_out,
-    RECEIVE = quota.period_recv,
-    SEND = quota.period_send,
+    INPUT = quota._period_in,
+    OUTPUT = quota._period_out,
+    RECEIVE = quota._period_recv,
+    SEND = quota._period_send,
     INTERNALLENGTH = VARIABLE,
     ALIGNMENT = int4,
     STORAGE = main
@@ -24,52 +24,52 @@ COMMENT ON TYPE quota.period IS
     'When a limit starts afresh: month, 1 month from 2026-01-31 in Europe/Berlin, 6 hours, rolling 24 hours, refill 100 per 1 minute up to 500, lifetime';
 
 -- Order, equality, hash.
-CREATE FUNCTION quota.period_eq(quota.period, quota.period) RETURNS boolean
+CREATE FUNCTION quota._period_eq(quota.period, quota.period) RETURNS boolean
     AS 'MODULE_PATHNAME', 'quota_period_eq' LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;
-CREATE FUNCTION quota.period_ne(quota.period, quota.period) RETURNS boolean
+CREATE FUNCTION quota._period_ne(quota.period, quota.period) RETURNS boolean
     AS 'MODULE_PATHNAME', 'quota_period_ne' LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;
-CREATE FUNCTION quota.period_lt(quota.period, quota.period) RETURNS boolean
+CREATE FUNCTION quota._period_lt(quota.period, quota.period) RETURNS boolean
     AS 'MODULE_PATHNAME', 'quota_period_lt' LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;
-CREATE FUNCTION quota.period_le(quota.period, quota.period) RETURNS boolean
+CREATE FUNCTION quota._period_le(quota.period, quota.period) RETURNS boolean
     AS 'MODULE_PATHNAME', 'quota_period_le' LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;
-CREATE FUNCTION quota.period_gt(quota.period, quota.period) RETURNS boolean
+CREATE FUNCTION quota._period_gt(quota.period, quota.period) RETURNS boolean
     AS 'MODULE_PATHNAME', 'quota_period_gt' LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;
-CREATE FUNCTION quota.period_ge(quota.period, quota.period) RETURNS boolean
+CREATE FUNCTION quota._period_ge(quota.period, quota.period) RETURNS boolean
     AS 'MODULE_PATHNAME', 'quota_period_ge' LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;
-CREATE FUNCTION quota.period_cmp(quota.period, quota.period) RETURNS integer
+CREATE FUNCTION quota._period_cmp(quota.period, quota.period) RETURNS integer
     AS 'MODULE_PATHNAME', 'quota_period_cmp' LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;
-CREATE FUNCTION quota.period_hash(quota.period) RETURNS integer
+CREATE FUNCTION quota._period_hash(quota.period) RETURNS integer
     AS 'MODULE_PATHNAME', 'quota_period_hash' LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;
-CREATE FUNCTION quota.period_hash_extended(quota.period, bigint) RETURNS bigint
+CREATE FUNCTION quota._period_hash_extended(quota.period, bigint) RETURNS bigint
     AS 'MODULE_PATHNAME', 'quota_period_hash_extended' LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;
 
 CREATE OPERATOR quota.= (
-    LEFTARG = quota.period, RIGHTARG = quota.period, FUNCTION = quota.period_eq,
+    LEFTARG = quota.period, RIGHTARG = quota.period, FUNCTION = quota._period_eq,
     COMMUTATOR = OPERATOR(quota.=), NEGATOR = OPERATOR(quota.<>),
     RESTRICT = eqsel, JOIN = eqjoinsel, HASHES, MERGES
 );
 CREATE OPERATOR quota.<> (
-    LEFTARG = quota.period, RIGHTARG = quota.period, FUNCTION = quota.period_ne,
+    LEFTARG = quota.period, RIGHTARG = quota.period, FUNCTION = quota._period_ne,
     COMMUTATOR = OPERATOR(quota.<>), NEGATOR = OPERATOR(quota.=),
     RESTRICT = neqsel, JOIN = neqjoinsel
 );
 CREATE OPERATOR quota.< (
-    LEFTARG = quota.period, RIGHTARG = quota.period, FUNCTION = quota.period_lt,
+    LEFTARG = quota.period, RIGHTARG = quota.period, FUNCTION = quota._period_lt,
     COMMUTATOR = OPERATOR(quota.>), NEGATOR = OPERATOR(quota.>=),
     RESTRICT = scalarltsel, JOIN = scalarltjoinsel
 );
 CREATE OPERATOR quota.<= (
-    LEFTARG = quota.period, RIGHTARG = quota.period, FUNCTION = quota.period_le,
+    LEFTARG = quota.period, RIGHTARG = quota.period, FUNCTION = quota._period_le,
     COMMUTATOR = OPERATOR(quota.>=), NEGATOR = OPERATOR(quota.>),
     RESTRICT = scalarlesel, JOIN = scalarlejoinsel
 );
 CREATE OPERATOR quota.> (
-    LEFTARG = quota.period, RIGHTARG = quota.period, FUNCTION = quota.period_gt,
+    LEFTARG = quota.period, RIGHTARG = quota.period, FUNCTION = quota._period_gt,
     COMMUTATOR = OPERATOR(quota.<), NEGATOR = OPERATOR(quota.<=),
     RESTRICT = scalargtsel, JOIN = scalargtjoinsel
 );
 CREATE OPERATOR quota.>= (
-    LEFTARG = quota.period, RIGHTARG = quota.period, FUNCTION = quota.period_ge,
+    LEFTARG = quota.period, RIGHTARG = quota.period, FUNCTION = quota._period_ge,
     COMMUTATOR = OPERATOR(quota.<=), NEGATOR = OPERATOR(quota.<),
     RESTRICT = scalargesel, JOIN = scalargejoinsel
 );
@@ -86,22 +86,24 @@ CREATE OPERATOR CLASS quota.period_ops DEFAULT FOR TYPE quota.period USING btree
     OPERATOR 3 quota.=,
     OPERATOR 4 quota.>=,
     OPERATOR 5 quota.>,
-    FUNCTION 1 quota.period_cmp(quota.period, quota.period);
+    FUNCTION 1 quota._period_cmp(quota.period, quota.period);
 CREATE OPERATOR CLASS quota.period_ops DEFAULT FOR TYPE quota.period USING hash AS
     OPERATOR 1 quota.=,
-    FUNCTION 1 quota.period_hash(quota.period),
-    FUNCTION 2 quota.period_hash_extended(quota.period, bigint);
+    FUNCTION 1 quota._period_hash(quota.period),
+    FUNCTION 2 quota._period_hash_extended(quota.period, bigint);
 
 -- Casts.
-CREATE FUNCTION quota.period_to_jsonb(quota.period) RETURNS jsonb
+CREATE FUNCTION quota._period_to_jsonb(quota.period) RETURNS jsonb
     AS 'MODULE_PATHNAME', 'quota_period_to_jsonb' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-CREATE FUNCTION quota.period_from_jsonb(jsonb) RETURNS quota.period
+CREATE FUNCTION quota._period_from_jsonb(jsonb) RETURNS quota.period
     AS 'MODULE_PATHNAME', 'quota_period_from_jsonb' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
 CREATE CAST (text AS quota.period) WITH INOUT AS ASSIGNMENT;
+CREATE CAST (varchar AS quota.period) WITH INOUT AS ASSIGNMENT;
 CREATE CAST (quota.period AS text) WITH INOUT AS ASSIGNMENT;
-CREATE CAST (quota.period AS jsonb) WITH FUNCTION quota.period_to_jsonb(quota.period) AS ASSIGNMENT;
-CREATE CAST (jsonb AS quota.period) WITH FUNCTION quota.period_from_jsonb(jsonb) AS ASSIGNMENT;
+CREATE CAST (quota.period AS varchar) WITH INOUT AS ASSIGNMENT;
+CREATE CAST (quota.period AS jsonb) WITH FUNCTION quota._period_to_jsonb(quota.period) AS ASSIGNMENT;
+CREATE CAST (jsonb AS quota.period) WITH FUNCTION quota._period_from_jsonb(jsonb) AS ASSIGNMENT;
 
 -- Boundaries. Immutable as timezone(text, timestamptz) is: the time zone database
 -- changes only with an update of the server's system.

@@ -152,10 +152,10 @@ FROM (SELECT DISTINCT v::quota.period AS p
 -- The six operators and the comparison function agree for every pair, and equal means equal hash.
 SELECT count(*) AS pairs, count(*) FILTER (WHERE NOT (
            (a < b) = (c < 0) AND (a <= b) = (c <= 0) AND (a = b) = (c = 0) AND (a <> b) = (c <> 0) AND (a >= b) = (c >= 0) AND (a > b) = (c > 0)
-           AND c = -quota.period_cmp(b, a)
-           AND (c <> 0 OR quota.period_hash(a) = quota.period_hash(b) AND quota.period_hash_extended(a, 7) = quota.period_hash_extended(b, 7)))) AS wrong
-FROM (SELECT written::quota.period AS a FROM form) AS x CROSS JOIN (SELECT written::quota.period AS b FROM form) AS y, LATERAL quota.period_cmp(a, b) AS c;
-SELECT count(DISTINCT quota.period_hash(canonical::quota.period)) > 50 AS hashes_differ FROM form;
+           AND c = -quota._period_cmp(b, a)
+           AND (c <> 0 OR quota._period_hash(a) = quota._period_hash(b) AND quota._period_hash_extended(a, 7) = quota._period_hash_extended(b, 7)))) AS wrong
+FROM (SELECT written::quota.period AS a FROM form) AS x CROSS JOIN (SELECT written::quota.period AS b FROM form) AS y, LATERAL quota._period_cmp(a, b) AS c;
+SELECT count(DISTINCT quota._period_hash(canonical::quota.period)) > 50 AS hashes_differ FROM form;
 
 CREATE TEMP TABLE indexed (p quota.period PRIMARY KEY);
 INSERT INTO indexed SELECT DISTINCT written::quota.period FROM form;
@@ -206,9 +206,9 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 
-SELECT p, quota.period_send(p)
+SELECT p, quota._period_send(p)
 FROM unnest(ARRAY['month', '1 month from 2026-01-31 in Europe/Berlin', 'rolling 24 hours', 'refill 100 per 1 minute up to 500', 'lifetime']::quota.period[]) AS p;
-SELECT canonical FROM form WHERE pg_temp.receive(quota.period_send(written::quota.period)) <> canonical;
+SELECT canonical FROM form WHERE pg_temp.receive(quota._period_send(written::quota.period)) <> canonical;
 
 -- What is not a period stays out, and what is written differently becomes canonical.
 SELECT what, left(pg_temp.receive(bytes), 70) AS received
@@ -220,14 +220,14 @@ FROM (VALUES
     ('too large a rate', '\x0200' || int8send(1) || '\x7fffffffffffffff' || int8send(1)),
     ('refilled in ages', '\x0200' || int8send(31622400000) || int8send(1) || int8send(2)),
     ('an anchor at infinity', '\x0002' || int8send(1) || '\xffffffffffffffff'), ('an anchor before the year 1', '\x0002' || int8send(1) || '\x0000000000000000'),
-    ('a zone in small letters', quota.period_send('month') || 'europe/berlin'), ('UTC by name', quota.period_send('month') || 'UTC'),
-    ('an unknown zone', quota.period_send('month') || 'Mars/Phobos'), ('a zone with a zero byte', quota.period_send('month') || '\x5554430041'),
-    ('a zone that is not text', quota.period_send('month') || '\xc328'), ('too long a zone', quota.period_send('month') || convert_to(repeat('x', 300), 'UTF8'))
+    ('a zone in small letters', quota._period_send('month') || 'europe/berlin'), ('UTC by name', quota._period_send('month') || 'UTC'),
+    ('an unknown zone', quota._period_send('month') || 'Mars/Phobos'), ('a zone with a zero byte', quota._period_send('month') || '\x5554430041'),
+    ('a zone that is not text', quota._period_send('month') || '\xc328'), ('too long a zone', quota._period_send('month') || convert_to(repeat('x', 300), 'UTF8'))
 ) AS v (what, bytes);
 
 -- A value that is cut off is none, unless all that is lost is the zone.
 CREATE TEMP TABLE sent AS
-SELECT quota.period_send(p) AS bytes FROM unnest(ARRAY['1 month from 2026-01-31 in Asia/Tokyo', 'rolling 24 hours', 'refill 100 per 1 minute up to 500']::quota.period[]) AS p;
+SELECT quota._period_send(p) AS bytes FROM unnest(ARRAY['1 month from 2026-01-31 in Asia/Tokyo', 'rolling 24 hours', 'refill 100 per 1 minute up to 500']::quota.period[]) AS p;
 SELECT left(r, 5) = '22P03' AS wrong_form, left(r, 5) = '22023' AS wrong_zone, count(*), min(r) FILTER (WHERE r !~ '^22') AS accepted
 FROM sent CROSS JOIN LATERAL generate_series(0, length(bytes) - 1) AS i, pg_temp.receive(substring(bytes FOR i)) AS r
 GROUP BY 1, 2 ORDER BY 1, 2;
