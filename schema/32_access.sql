@@ -18,8 +18,8 @@ LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
 -- Returns: what a bundle grants, each as GRANT takes it. Whatever is not named here
--- stays with the owner, but for the immutable functions: they read nothing, and the
--- operators and casts of the types, all of them in C, need theirs. (A void one checks.)
+-- stays with the owner, but for immutable functions, which read nothing: the public
+-- ones, and those behind the operators and casts of a type, which begin with its name.
 WITH member AS (
     SELECT d.classid, d.objid
     FROM pg_depend d
@@ -28,7 +28,6 @@ WITH member AS (
 ), named (bundles, name) AS (
     VALUES
         ('{service,admin,viewer}'::text[], 'now'),
-        ('{service,admin,viewer}', 'period_range'),
         ('{service,admin,viewer}', 'estimate'),
         ('{service,admin,viewer}', 'price'),
         ('{service,admin}', 'can_execute_generation'),
@@ -85,8 +84,7 @@ UNION ALL
 SELECT format('EXECUTE ON ROUTINE %s', p.oid::regprocedure)
 FROM member m
 JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid
-JOIN pg_language l ON l.oid = p.prolang
-WHERE p.provolatile = 'i' AND (p.proname !~ '^_' OR l.lanname = 'c' AND p.prorettype <> 'void'::regtype)
+WHERE p.provolatile = 'i' AND p.proname ~ '^([^_]|_(scope|amount|quota|period)_)'
    OR p.proname IN (SELECT n.name FROM named n WHERE _bundle_privileges.bundle = ANY (n.bundles))
 UNION ALL
 SELECT format('SELECT ON %s', c.oid::regclass)
