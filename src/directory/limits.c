@@ -76,8 +76,7 @@ limits_entry(const Spender *spender)
 
 	if (limits_cache != NULL && hash_get_num_entries(limits_cache) >= CACHE_MAX)
 	{
-		hash_destroy(limits_cache);
-		MemoryContextDelete(limits_context);
+		MemoryContextSetParent(limits_context, TopTransactionContext);
 		limits_cache = NULL;
 	}
 	if (limits_cache == NULL)
@@ -265,8 +264,9 @@ limits_of_spender(const Spender *spender, uint32 root_hash)
 		memcmp(entry->levels, spender->levels, sizeof(int64) * spender->level_count) == 0)
 		return &entry->limits;
 
+	/* What is replaced may still be in use by the operation that asks again. */
 	if (entry->context != NULL)
-		MemoryContextDelete(entry->context);
+		MemoryContextSetParent(entry->context, TopTransactionContext);
 	entry->context = NULL;
 	{
 		MemoryContext context = AllocSetContextCreate(limits_context, "xavier_quota limits of a path",

@@ -16,6 +16,7 @@
 
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -50,6 +51,13 @@ typedef struct PayerEntry
 static HTAB *payer_cache = NULL;
 static MemoryContext payer_context = NULL;
 
+/* What is replaced may still be in use by the operation that asks for it again. */
+static void
+retire_context(MemoryContext context)
+{
+	MemoryContextSetParent(context, TopTransactionContext);
+}
+
 static PayerEntry *
 payer_entry(const char *user_id, const char *project_id)
 {
@@ -59,8 +67,7 @@ payer_entry(const char *user_id, const char *project_id)
 
 	if (payer_cache != NULL && hash_get_num_entries(payer_cache) >= CACHE_MAX)
 	{
-		hash_destroy(payer_cache);
-		MemoryContextDelete(payer_context);
+		retire_context(payer_context);
 		payer_cache = NULL;
 	}
 	if (payer_cache == NULL)
@@ -83,6 +90,7 @@ payer_entry(const char *user_id, const char *project_id)
 	{
 		entry->context = NULL;
 		entry->extension = InvalidOid;
+		memset(&entry->generation, 0, sizeof(Generation));
 	}
 	return entry;
 }
@@ -318,19 +326,21 @@ read_rules(QueryScope *scope, PathState *path)
 {
 	static PreparedQuery query = {
 		.text = "SELECT account_id, pattern, allow FROM quota.model_rules"
-				" WHERE root_id = $1 AND account_id = $2 ORDER BY pattern",
+				" WHERE root_id = $1 AND account_id = ANY ($2)",
 		.argument_count = 2,
-		.argument_types = {INT8OID, INT8OID},
+		.argument_types = {INT8OID, INT8ARRAYOID},
 	};
 	RuleState state = {path->context, path, 0};
+	int count = path->payer->rule_scope_count;
+	Datum elements[2 * LEVELS_MAX];
+	Datum arguments[2];
 
-	for (int i = 0; i < path->payer->rule_scope_count; i++)
-	{
-		Datum arguments[] = {Int64GetDatum(path->payer->spender.root_id),
-							 Int64GetDatum(path->rule_accounts[i])};
-
-		query_run(scope, &query, arguments, NULL, collect_rule, &state);
-	}
+	for (int i = 0; i < count; i++)
+		elements[i] = Int64GetDatum(path->rule_accounts[i]);
+	arguments[0] = Int64GetDatum(path->payer->spender.root_id);
+	arguments[1] = PointerGetDatum(construct_array(elements, count, INT8OID, sizeof(int64),
+												   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	query_run(scope, &query, arguments, NULL, collect_rule, &state);
 }
 
 static void
@@ -392,14 +402,47 @@ payer_read(const char *user_id, const char *project_id, Payer *payer, MemoryCont
 	query_end(&scope);
 }
 
-static bool
-payer_is_current(const PayerEntry *entry, Generation generation)
+/*
+ * payer_find_root
+ *		Returns the hash of the root that a project's identifier leads to, as of
+ *		now, and the account it stands for.
+ */
+static uint32
+payer_find_root(const char *project_id, int64 *account_id)
 {
-	return entry->context != NULL && entry->extension == quota_extension() &&
-		   entry->generation.root == generation.root &&
-		   entry->generation.global == generation.global &&
-		   entry->generation.names == generation.names &&
-		   entry->local_epoch == changes_local_epoch();
+	FoundProject found = {.context = CurrentMemoryContext};
+	QueryScope scope;
+
+	query_begin(&scope);
+	find_project(&scope, project_id, &found);
+	query_end(&scope);
+	*account_id = found.account_id;
+	return scope_root_hash(scope_parse(found.scopes[0]));
+}
+
+/*
+ * payer_is_current
+ *		Says whether what is remembered is still true. Where all that has changed
+ *		is which accounts there are, the project's name may still mean the same.
+ */
+static bool
+payer_is_current(PayerEntry *entry, const char *project_id, Generation generation)
+{
+	const Spender *spender = &entry->payer.spender;
+	int64 account_id;
+
+	if (entry->context == NULL || entry->extension != quota_extension() ||
+		entry->generation.root != generation.root ||
+		entry->generation.global != generation.global ||
+		entry->local_epoch != changes_local_epoch())
+		return false;
+	if (entry->generation.names == generation.names)
+		return true;
+	if (payer_find_root(project_id, &account_id) != entry->payer.root_hash ||
+		account_id != spender->levels[spender->level_count - 1])
+		return false;
+	entry->generation.names = generation.names;
+	return true;
 }
 
 static void
@@ -408,8 +451,9 @@ payer_refresh(PayerEntry *entry, const char *user_id, const char *project_id)
 	MemoryContext context;
 
 	if (entry->context != NULL)
-		MemoryContextDelete(entry->context);
+		retire_context(entry->context);
 	entry->context = NULL;
+	memset(&entry->generation, 0, sizeof(Generation));
 	context = AllocSetContextCreate(payer_context, "xavier_quota payer", ALLOCSET_SMALL_SIZES);
 	payer_read(user_id, project_id, &entry->payer, context);
 	entry->extension = quota_extension();
@@ -430,19 +474,21 @@ const Payer *
 payer_enter(const char *user_id, const char *project_id, Generation *generation)
 {
 	PayerEntry *entry;
+	uint32 root_hash;
+	int64 account_id;
 
 	payer_check_arguments(user_id, project_id);
 	entry = payer_entry(user_id, project_id);
 
 	/* What is remembered, or a look without a lock, tells which root to lock. */
 	if (entry->context == NULL || entry->extension != quota_extension())
-		payer_refresh(entry, user_id, project_id);
-	for (;;)
+		root_hash = payer_find_root(project_id, &account_id);
+	else
+		root_hash = entry->payer.root_hash;
+	for (;; root_hash = entry->payer.root_hash)
 	{
-		uint32 root_hash = entry->payer.root_hash;
-
 		directory_enter(root_hash, generation);
-		if (payer_is_current(entry, *generation))
+		if (payer_is_current(entry, project_id, *generation))
 			return &entry->payer;
 		payer_refresh(entry, user_id, project_id);
 		entry->generation = *generation;
