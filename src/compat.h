@@ -47,10 +47,10 @@
 
 /* Index scans can be instrumented since 18. */
 #if PG_VERSION_NUM >= 180000
-#define compat_index_beginscan(heap, index, snapshot, nkeys)                                       \
+#define compat_index_beginscan(heap, index, snapshot, nkeys) \
 	index_beginscan((heap), (index), (snapshot), NULL, (nkeys), 0)
 #else
-#define compat_index_beginscan(heap, index, snapshot, nkeys)                                       \
+#define compat_index_beginscan(heap, index, snapshot, nkeys) \
 	index_beginscan((heap), (index), (snapshot), (nkeys), 0)
 #endif
 

@@ -37,8 +37,8 @@ query_begin(QueryScope *scope)
  *		of rows. nulls as in SPI_execute_plan(), or NULL.
  */
 int64
-query_run(QueryScope *scope, PreparedQuery *query, Datum *arguments, const char *nulls, QueryRow row,
-		  void *arg)
+query_run(QueryScope *scope, PreparedQuery *query, Datum *arguments, const char *nulls,
+		  QueryRow row, void *arg)
 {
 	int64 count;
 

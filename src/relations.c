@@ -26,12 +26,8 @@
 #define EXTENSION_NAME "xavier_quota"
 
 static const char *const relation_names[REL_COUNT] = {
-	[REL_GLOBAL_LOCK] = "global_lock",
-	[REL_ACCOUNTS] = "accounts",
-	[REL_HOLDS] = "holds",
-	[REL_HOLDS_PKEY] = "holds_pkey",
-	[REL_EVENTS] = "events",
-	[REL_KEYS] = "keys",
+	[REL_GLOBAL_LOCK] = "global_lock", [REL_ACCOUNTS] = "accounts", [REL_HOLDS] = "holds",
+	[REL_HOLDS_PKEY] = "holds_pkey",   [REL_EVENTS] = "events",     [REL_KEYS] = "keys",
 	[REL_KEYS_PKEY] = "keys_pkey",
 };
 
@@ -102,10 +98,10 @@ relations_fill(void)
 	{
 		cache_relations[i] = get_relname_relid(relation_names[i], namespace_oid);
 		if (!OidIsValid(cache_relations[i]))
-			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-							errmsg("relation \"%s.%s\" does not exist", QUOTA_SCHEMA,
-								   relation_names[i]),
-							errhint("Create the extension \"%s\" again.", EXTENSION_NAME)));
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_TABLE),
+					 errmsg("relation \"%s.%s\" does not exist", QUOTA_SCHEMA, relation_names[i]),
+					 errhint("Create the extension \"%s\" again.", EXTENSION_NAME)));
 	}
 	cache_valid = true;
 }

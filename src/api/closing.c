@@ -44,8 +44,8 @@ typedef struct Closing
 {
 	pg_uuid_t hold_id;
 	EventKind kind;
-	Jsonb *usage;			/* to be priced, or NULL */
-	const Amount *amount;	/* given, or priced */
+	Jsonb *usage;         /* to be priced, or NULL */
+	const Amount *amount; /* given, or priced */
 	const char *outcome;
 	const char *reason;
 	const char *cost_usd;
@@ -58,22 +58,20 @@ static int unknown_grace_seconds = SECS_PER_HOUR;
 void
 closing_raise_unknown(const pg_uuid_t *id)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_QUOTA_UNKNOWN_HOLD),
-			 errmsg("hold \"%s\" does not exist",
-					DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)))),
-			 errhint("Record use that was never held with quota.charge().")));
+	ereport(ERROR, (errcode(ERRCODE_QUOTA_UNKNOWN_HOLD),
+					errmsg("hold \"%s\" does not exist",
+						   DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)))),
+					errhint("Record use that was never held with quota.charge().")));
 }
 
 void
 closing_raise_settled(const pg_uuid_t *id)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_QUOTA_HOLD_SETTLED),
-			 errmsg("hold \"%s\" is settled already",
-					DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)))),
-			 errhint("See quota.hold() for its receipt; correct what was used with "
-					 "quota.adjust().")));
+	ereport(ERROR, (errcode(ERRCODE_QUOTA_HOLD_SETTLED),
+					errmsg("hold \"%s\" is settled already",
+						   DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)))),
+					errhint("See quota.hold() for its receipt; correct what was used with "
+							"quota.adjust().")));
 }
 
 /*
@@ -144,9 +142,9 @@ closing_receipt(const ClosedHold *closed, bool replayed, bool ignored)
 	};
 
 	if (event->usage != NULL && event->card_id != 0)
-		receipt.lines = document_lines(cost_price_by_card(event->card_id, event->usage,
-														  event->spender.root_id, event->held_at)
-										   ->document);
+		receipt.lines = document_lines(
+			cost_price_by_card(event->card_id, event->usage, event->spender.root_id, event->held_at)
+				->document);
 	levels_collect(&levels, &event->spender, root_hash, event->held_at, amounts, 2);
 	if (operation_on_standby())
 		levels_compute(&levels);
@@ -379,9 +377,9 @@ outcome_argument(FunctionCallInfo fcinfo, int argument)
 		if (strcmp(outcome, outcomes[i]) == 0)
 			return outcomes[i];
 	}
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("unknown outcome \"%s\"", outcome),
-					errhint("An outcome is succeeded, failed, cancelled or unknown.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown outcome \"%s\"", outcome),
+			 errhint("An outcome is succeeded, failed, cancelled or unknown.")));
 }
 
 static void

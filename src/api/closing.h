@@ -11,7 +11,7 @@
 typedef struct ClosedHold
 {
 	const char *state; /* settled, released or expired */
-	Event first;	   /* the event that closed it first */
+	Event first;       /* the event that closed it first */
 	Event last;
 	int count;
 	bool settled; /* usage has been recorded */

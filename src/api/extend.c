@@ -26,9 +26,9 @@ PG_FUNCTION_INFO_V1(quota_extend);
 typedef struct Extension
 {
 	TimestampTz now;
-	Hold hold;		  /* as it was; of an expired one, as it will be */
+	Hold hold; /* as it was; of an expired one, as it will be */
 	bool anew;
-	Jsonb *request;	  /* or NULL: as before */
+	Jsonb *request;       /* or NULL: as before */
 	const Amount *amount; /* to be held from now on */
 	TimestampTz expires_at;
 	Jsonb *document;
@@ -94,8 +94,8 @@ static bool
 extension_claim(Extension *extension)
 {
 	const Hold *hold = &extension->hold;
-	const Amount *more = extension->anew ? extension->amount
-										 : amount_subtract(extension->amount, hold->amount);
+	const Amount *more =
+		extension->anew ? extension->amount : amount_subtract(extension->amount, hold->amount);
 	uint32 root_hash = hold_id_root_hash(&hold->id);
 	EscrowAnswer answer;
 
@@ -159,11 +159,10 @@ extension_find(Extension *extension, Relation holds, const pg_uuid_t *id)
 	if (closed.settled)
 		closing_raise_settled(id);
 	if (closed.last.kind == EVENT_RELEASED)
-		ereport(ERROR,
-				(errcode(ERRCODE_QUOTA_HOLD_RELEASED),
-				 errmsg("hold \"%s\" was released",
-						DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)))),
-				 errhint("Reserve again.")));
+		ereport(ERROR, (errcode(ERRCODE_QUOTA_HOLD_RELEASED),
+						errmsg("hold \"%s\" was released",
+							   DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)))),
+						errhint("Reserve again.")));
 	extension->anew = true;
 	hold_of_event(&closed, &extension->hold);
 }

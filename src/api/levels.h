@@ -11,7 +11,7 @@
 /* One limit at one level, and what the operation asks and finds there. */
 typedef struct Level
 {
-	LevelLimit limit;	/* a copy, with the counter of the operation's period */
+	LevelLimit limit; /* a copy, with the counter of the operation's period */
 	int64 requested;
 	EscrowClaim claim;
 	CounterTotals after;
@@ -30,8 +30,8 @@ extern void levels_collect(LevelSet *set, const Spender *spender, uint32 root_ha
 						   TimestampTz held_at, const Amount *const *amounts, int amount_count);
 extern void levels_pin(LevelSet *set);
 extern void levels_compute(LevelSet *set);
-extern EscrowAnswer levels_claim(LevelSet *set, const Amount *request, Generation generation,
-								 bool hold);
+extern EscrowAnswer
+levels_claim(LevelSet *set, const Amount *request, Generation generation, bool hold);
 extern void levels_record(LevelSet *set, const Amount *held, const Amount *charged);
 extern void levels_look(LevelSet *set);
 extern void levels_write_claims(const LevelSet *set, JsonWriter *writer, bool granted);

@@ -70,8 +70,9 @@ operation_begin(const char *name, bool writes)
 TimestampTz
 operation_expiry(TimestampTz now, const Interval *ttl)
 {
-	TimestampTz expiry = DatumGetTimestampTz(DirectFunctionCall2(
-		timestamptz_pl_interval, TimestampTzGetDatum(now), PointerGetDatum(ttl)));
+	TimestampTz expiry =
+		DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now),
+												PointerGetDatum(ttl)));
 
 	if (expiry < now + min_ttl_seconds * USECS_PER_SEC ||
 		expiry > now + max_ttl_seconds * USECS_PER_SEC)
@@ -91,8 +92,8 @@ void
 operation_require(FunctionCallInfo fcinfo, int argument, const char *name)
 {
 	if (PG_ARGISNULL(argument))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						errmsg("%s must not be null", name)));
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name)));
 }
 
 /*
@@ -120,9 +121,8 @@ operation_key(FunctionCallInfo fcinfo, int argument)
 		return NULL;
 	key = text_to_cstring(PG_GETARG_TEXT_PP(argument));
 	if (key[0] == '\0' || strlen(key) > KEY_BYTES_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("idempotency key must have 1 to %d bytes", KEY_BYTES_MAX)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("idempotency key must have 1 to %d bytes", KEY_BYTES_MAX)));
 	return key;
 }
 

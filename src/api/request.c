@@ -38,10 +38,10 @@ typedef struct Request
 {
 	const char *user_id;
 	const char *project_id;
-	const char *model;	 /* NULL: an amount */
-	Jsonb *parameters;	 /* of the model */
+	const char *model;    /* NULL: an amount */
+	Jsonb *parameters;    /* of the model */
 	const Amount *amount; /* what it takes, given or estimated */
-	CostQuote *quote;	 /* NULL without a model */
+	CostQuote *quote;     /* NULL without a model */
 	const char *key;
 	const Interval *ttl;
 
@@ -60,8 +60,7 @@ request_find_payer(Request *request)
 	if (operation_on_standby())
 		request->payer = payer_look(request->user_id, request->project_id);
 	else
-		request->payer =
-			payer_enter(request->user_id, request->project_id, &request->generation);
+		request->payer = payer_enter(request->user_id, request->project_id, &request->generation);
 	request->spender = request->payer->spender;
 	request->spender.model = request->model;
 }
@@ -74,8 +73,8 @@ request_price(Request *request)
 		resources_check_request(request->amount);
 		return;
 	}
-	request->quote = cost_estimate(request->model, request->parameters,
-								   request->spender.root_id, request->now);
+	request->quote =
+		cost_estimate(request->model, request->parameters, request->spender.root_id, request->now);
 	request->amount = request->quote->ceiling;
 }
 
@@ -108,8 +107,8 @@ request_claim(Request *request, bool hold)
 			payer_check_access(request->payer, request->model, &request->access);
 		access = access_first_failure(request->access, request->access_count) == NULL;
 		request_levels(request);
-		answer = levels_claim(&request->levels, request->amount, request->generation,
-							  hold && access);
+		answer =
+			levels_claim(&request->levels, request->amount, request->generation, hold && access);
 		if (answer != ESCROW_STALE)
 			return access && answer == ESCROW_GRANTED;
 
@@ -206,8 +205,8 @@ request_look(Request *request)
 static int64
 request_fingerprint(const Request *request)
 {
-	uint64 hash = hash_bytes_extended((const unsigned char *) request->user_id,
-									  strlen(request->user_id), 0);
+	uint64 hash =
+		hash_bytes_extended((const unsigned char *) request->user_id, strlen(request->user_id), 0);
 
 	hash = hash_bytes_extended((const unsigned char *) request->payer->scope,
 							   strlen(request->payer->scope), hash);
@@ -253,9 +252,9 @@ request_replay(Request *request, const KeyRecord *record)
 		request->now = closed.first.held_at;
 	}
 	else
-		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-						errmsg("idempotency key \"%s\" names a hold that does not exist",
-							   request->key)));
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("idempotency key \"%s\" names a hold that does not exist", request->key)));
 	if (request->model != NULL)
 		verdict.estimate = cost_estimate(request->model, request->parameters,
 										 request->spender.root_id, request->now)

@@ -51,11 +51,10 @@ resources_check(const Amount *amount, bool negative_allowed, bool concurrency_al
 	for (int i = 0; i < count; i++)
 	{
 		if (resource_is_concurrency(&scope, entries[i].resource) && !concurrency_allowed)
-			ereport(ERROR,
-					(errcode(ERRCODE_QUOTA_INVALID_REQUEST),
-					 errmsg("resource \"%s\" cannot be charged", entries[i].resource),
-					 errdetail("It measures what runs now: it is held, and never used."),
-					 errhint("Leave it out; it is given back when the hold is closed.")));
+			ereport(ERROR, (errcode(ERRCODE_QUOTA_INVALID_REQUEST),
+							errmsg("resource \"%s\" cannot be charged", entries[i].resource),
+							errdetail("It measures what runs now: it is held, and never used."),
+							errhint("Leave it out; it is given back when the hold is closed.")));
 		if (entries[i].micros < 0 && !negative_allowed)
 			ereport(ERROR, (errcode(ERRCODE_QUOTA_INVALID_REQUEST),
 							errmsg("amount of \"%s\" must not be negative", entries[i].resource),

@@ -40,11 +40,12 @@ total_to_numeric(int128 micros)
 	/* In two parts, since a counter is wider than 64 bits. */
 	units = int64_div_fast_to_numeric(low, 6);
 	if (high != 0)
-		units = numeric_add_opt_error(
-			units,
-			numeric_mul_opt_error(int64_to_numeric((int64) high),
-								  int64_to_numeric(INT64CONST(1000000000000)), NULL),
-			NULL);
+		units =
+			numeric_add_opt_error(units,
+								  numeric_mul_opt_error(int64_to_numeric((int64) high),
+														int64_to_numeric(INT64CONST(1000000000000)),
+														NULL),
+								  NULL);
 	return NumericGetDatum(units);
 }
 

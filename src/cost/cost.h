@@ -29,8 +29,8 @@ extern void cost_init(void);
 extern CostQuote *cost_estimate(const char *model, Jsonb *request, int64 root_id, TimestampTz at);
 
 /* The same by one version of a card, whatever is valid at the instant: to extend a hold. */
-extern CostQuote *cost_estimate_by_card(int64 card_id, Jsonb *request, int64 root_id,
-										TimestampTz at);
+extern CostQuote *
+cost_estimate_by_card(int64 card_id, Jsonb *request, int64 root_id, TimestampTz at);
 
 /* Prices actual usage by the card of model that is valid at the instant given. */
 extern CostQuote *cost_price(const char *model, Jsonb *usage, int64 root_id, TimestampTz at);

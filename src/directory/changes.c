@@ -129,9 +129,8 @@ changes_note(bool global, uint32 root_hash, bool counted, bool names)
 		{
 			int space = Max(NOTES_MAX, note_space * 2);
 
-			notes = notes == NULL
-						? MemoryContextAlloc(TopMemoryContext, sizeof(ChangeNote) * space)
-						: repalloc(notes, sizeof(ChangeNote) * space);
+			notes = notes == NULL ? MemoryContextAlloc(TopMemoryContext, sizeof(ChangeNote) * space)
+								  : repalloc(notes, sizeof(ChangeNote) * space);
 			note_space = space;
 		}
 		note = &notes[note_count++];
@@ -317,10 +316,10 @@ changes_subxact_callback(SubXactEvent event, SubTransactionId mine pg_attribute_
 typedef struct DefinitionClass
 {
 	const char *table;
-	bool global;				/* belongs to no root */
-	bool counted_rows;			/* a row that comes or goes changes what is counted */
-	bool names;					/* a row that comes adds a name */
-	const char *counted[8];		/* columns whose change does too */
+	bool global;            /* belongs to no root */
+	bool counted_rows;      /* a row that comes or goes changes what is counted */
+	bool names;             /* a row that comes adds a name */
+	const char *counted[8]; /* columns whose change does too */
 } DefinitionClass;
 
 static const DefinitionClass definition_classes[] = {
@@ -465,7 +464,8 @@ note_definition(TriggerData *trigger, const DefinitionClass *class)
 static TriggerData *
 trigger_data(FunctionCallInfo fcinfo)
 {
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(((TriggerData *) fcinfo->context)->tg_event))
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		!TRIGGER_FIRED_AFTER(((TriggerData *) fcinfo->context)->tg_event))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("function must be called as an AFTER trigger")));
 	return (TriggerData *) fcinfo->context;
@@ -484,8 +484,7 @@ quota_definition_changed(PG_FUNCTION_ARGS)
 	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
 		changes_note(true, 0, true, true);
 	else
-		note_definition(trigger,
-						definition_class(RelationGetRelationName(trigger->tg_relation)));
+		note_definition(trigger, definition_class(RelationGetRelationName(trigger->tg_relation)));
 	return PointerGetDatum(NULL);
 }
 
@@ -527,8 +526,7 @@ quota_event_refuses_change(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("function must be called as a trigger")));
 	if (!own_write)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
-						errmsg("the ledger is append-only"),
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("the ledger is append-only"),
 						errhint("Correct what was used with quota.adjust().")));
 	trigger = (TriggerData *) fcinfo->context;
 	return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple

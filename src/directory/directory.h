@@ -21,9 +21,9 @@ typedef struct LevelLimit
 {
 	int64 limit_id;
 	int64 version;
-	int64 account_id;		/* the level */
-	bool share;				/* of the spending user in the level */
-	const char *scope;		/* of the level, as text */
+	int64 account_id;       /* the level */
+	bool share;             /* of the spending user in the level */
+	const char *scope;      /* of the level, as text */
 	const Scope *scope_key; /* the same, as a value */
 	const char *resource;
 	const char *model_pattern;
@@ -76,8 +76,8 @@ typedef struct Payer
 } Payer;
 
 /* Functions in payer.c */
-extern const Payer *payer_enter(const char *user_id, const char *project_id,
-								Generation *generation);
+extern const Payer *
+payer_enter(const char *user_id, const char *project_id, Generation *generation);
 extern const Payer *payer_look(const char *user_id, const char *project_id);
 extern int payer_check_access(const Payer *payer, const char *model, AccessCheck **checks);
 extern bool payer_find_account(const Scope *scope, Spender *spender);

@@ -88,8 +88,8 @@ limits_entry(const Spender *spender)
 		info.keysize = sizeof(LimitsKey);
 		info.entrysize = sizeof(LimitsEntry);
 		info.hcxt = limits_context;
-		limits_cache = hash_create("xavier_quota limits", 256, &info,
-								   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		limits_cache =
+			hash_create("xavier_quota limits", 256, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
 
 	memset(&key, 0, sizeof(key));
@@ -228,16 +228,15 @@ limits_read(const Spender *spender, SpendLimits *limits, MemoryContext context)
 	for (int i = 0; i < spender->level_count; i++)
 		elements[i] = Int64GetDatum(spender->levels[i]);
 	arguments[0] = Int64GetDatum(spender->root_id);
-	arguments[1] = PointerGetDatum(construct_array(elements, spender->level_count, INT8OID,
-												   sizeof(int64), FLOAT8PASSBYVAL,
-												   TYPALIGN_DOUBLE));
+	arguments[1] =
+		PointerGetDatum(construct_array(elements, spender->level_count, INT8OID, sizeof(int64),
+										FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	arguments[2] = user_id == NULL ? (Datum) 0 : CStringGetTextDatum(user_id);
 
 	limits->count = 0;
 	limits->limits = NULL;
 	query_begin(&scope);
-	query_run(&scope, &query, arguments, user_id == NULL ? "  n" : NULL, collect_limit,
-			  &state);
+	query_run(&scope, &query, arguments, user_id == NULL ? "  n" : NULL, collect_limit, &state);
 	query_end(&scope);
 }
 
@@ -259,8 +258,7 @@ limits_of_spender(const Spender *spender, uint32 root_hash)
 		generation = escrow_generation(root_hash);
 	if (trusted && entry->context != NULL && entry->generation.root == generation.root &&
 		entry->generation.global == generation.global &&
-		entry->local_epoch == changes_local_epoch() &&
-		entry->level_count == spender->level_count &&
+		entry->local_epoch == changes_local_epoch() && entry->level_count == spender->level_count &&
 		memcmp(entry->levels, spender->levels, sizeof(int64) * spender->level_count) == 0)
 		return &entry->limits;
 
@@ -269,8 +267,9 @@ limits_of_spender(const Spender *spender, uint32 root_hash)
 		MemoryContextSetParent(entry->context, TopTransactionContext);
 	entry->context = NULL;
 	{
-		MemoryContext context = AllocSetContextCreate(limits_context, "xavier_quota limits of a path",
-													  ALLOCSET_SMALL_SIZES);
+		MemoryContext context =
+			AllocSetContextCreate(limits_context, "xavier_quota limits of a path",
+								  ALLOCSET_SMALL_SIZES);
 
 		/* On error the context stays with its parent until the cache is emptied. */
 		limits_read(spender, &entry->limits, context);

@@ -79,8 +79,8 @@ payer_entry(const char *user_id, const char *project_id)
 		info.keysize = sizeof(PayerKey);
 		info.entrysize = sizeof(PayerEntry);
 		info.hcxt = payer_context;
-		payer_cache = hash_create("xavier_quota payers", 256, &info,
-								  HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+		payer_cache =
+			hash_create("xavier_quota payers", 256, &info, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 	}
 
 	/* \x01 cannot be part of either: see payer_check_arguments(). */
@@ -99,11 +99,11 @@ static void
 payer_check_arguments(const char *user_id, const char *project_id)
 {
 	if (user_id[0] == '\0' || strlen(user_id) >= USER_ID_SIZE || strchr(user_id, '\x01') != NULL)
-		ereport(ERROR, (errcode(ERRCODE_QUOTA_UNKNOWN_USER),
-						errmsg("user \"%s\" does not exist", user_id),
-						errdetail("The identifier of a user has 1 to %d bytes and no control "
-								  "characters.",
-								  USER_ID_SIZE - 1)));
+		ereport(ERROR,
+				(errcode(ERRCODE_QUOTA_UNKNOWN_USER), errmsg("user \"%s\" does not exist", user_id),
+				 errdetail("The identifier of a user has 1 to %d bytes and no control "
+						   "characters.",
+						   USER_ID_SIZE - 1)));
 	if (project_id[0] == '\0' || strlen(project_id) >= PROJECT_ID_MAX ||
 		strchr(project_id, '\x01') != NULL)
 		ereport(ERROR, (errcode(ERRCODE_QUOTA_UNKNOWN_PROJECT),
@@ -254,8 +254,7 @@ collect_level(Datum *values, bool *nulls, void *arg)
 	{
 		char *share = scope_to_cstring(scope_append(scope, "user", state->user_id));
 
-		path_add_check(state, "account_active", share, DatumGetBool(values[6]),
-					   "account_inactive");
+		path_add_check(state, "account_active", share, DatumGetBool(values[6]), "account_inactive");
 		path_add_rule_scope(state, DatumGetInt64(values[7]), share);
 	}
 	MemoryContextSwitchTo(old);
@@ -338,8 +337,8 @@ read_rules(QueryScope *scope, PathState *path)
 	for (int i = 0; i < count; i++)
 		elements[i] = Int64GetDatum(path->rule_accounts[i]);
 	arguments[0] = Int64GetDatum(path->payer->spender.root_id);
-	arguments[1] = PointerGetDatum(construct_array(elements, count, INT8OID, sizeof(int64),
-												   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	arguments[1] = PointerGetDatum(
+		construct_array(elements, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	query_run(scope, &query, arguments, NULL, collect_rule, &state);
 }
 
@@ -362,10 +361,10 @@ require_known_user(QueryScope *scope, const char *user_id)
 	Datum argument = CStringGetTextDatum(user_id);
 
 	if (query_run(scope, &query, &argument, NULL, ignore_row, NULL) == 0)
-		ereport(ERROR, (errcode(ERRCODE_QUOTA_UNKNOWN_USER),
-						errmsg("user \"%s\" does not exist", user_id),
-						errhint("Make the user a member with quota.put_member(), or create a "
-								"personal account with quota.put_account().")));
+		ereport(ERROR,
+				(errcode(ERRCODE_QUOTA_UNKNOWN_USER), errmsg("user \"%s\" does not exist", user_id),
+				 errhint("Make the user a member with quota.put_member(), or create a "
+						 "personal account with quota.put_account().")));
 }
 
 /*

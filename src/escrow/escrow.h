@@ -16,12 +16,12 @@
 typedef struct CounterKey
 {
 	Oid database;
-	Oid extension;			   /* pg_extension.oid: a new CREATE EXTENSION starts afresh */
+	Oid extension; /* pg_extension.oid: a new CREATE EXTENSION starts afresh */
 	int64 root_id;
-	int64 account_id;		   /* the level */
+	int64 account_id; /* the level */
 	int64 limit_id;
-	int64 version;			   /* of what the limit counts */
-	int64 private_id;		   /* not 0: under definitions that are not committed */
+	int64 version;    /* of what the limit counts */
+	int64 private_id; /* not 0: under definitions that are not committed */
 	TimestampTz period_start;
 	char user_id[USER_ID_SIZE]; /* the share of a user in the level; empty for the level itself */
 } CounterKey;
@@ -53,9 +53,9 @@ typedef void (*CounterLoader)(const CounterSpec *const *specs, int count, Counte
 typedef struct EscrowClaim
 {
 	SharedCounter *counter;
-	int64 request;	  /* >= 0 */
-	int128 capacity;  /* limit + overdraft */
-	bool enforced;	  /* hard: does not fit, is not granted */
+	int64 request;   /* >= 0 */
+	int128 capacity; /* limit + overdraft */
+	bool enforced;   /* hard: does not fit, is not granted */
 
 	/* answers, as this transaction sees the counter, before the claim */
 	CounterTotals totals;
@@ -107,8 +107,8 @@ extern void escrow_get_stats(EscrowStats *stats);
 /* Functions in escrow_counter.c */
 extern void escrow_pin(const CounterSpec *const *specs, int count, CounterLoader loader,
 					   SharedCounter **counters);
-extern EscrowAnswer escrow_claim(uint32 root_hash, Generation generation, EscrowClaim *claims,
-								 int count, bool hold);
+extern EscrowAnswer
+escrow_claim(uint32 root_hash, Generation generation, EscrowClaim *claims, int count, bool hold);
 extern void escrow_record_use(SharedCounter *counter, int64 held, int64 used);
 extern void escrow_release(SharedCounter *counter, int64 held);
 extern CounterTotals escrow_read(SharedCounter *counter);

@@ -459,8 +459,8 @@ escrow_peek(const CounterSpec *spec, CounterTotals *totals, int64 *denied)
 CounterCopy *
 escrow_copy_root(int64 root_id, uint32 root_hash, int *count)
 {
-	CounterCopy *copies = palloc_extended(sizeof(CounterCopy) * (Size) escrow_counters_max,
-										  MCXT_ALLOC_HUGE);
+	CounterCopy *copies =
+		palloc_extended(sizeof(CounterCopy) * (Size) escrow_counters_max, MCXT_ALLOC_HUGE);
 	uint64 epoch = escrow_root_epoch(root_hash);
 	HASH_SEQ_STATUS status;
 	SharedCounter *counter;

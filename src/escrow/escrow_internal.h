@@ -23,8 +23,8 @@ struct SharedCounter
 	/* All under the lock of the partition. */
 	int128 used;
 	int128 held;
-	int64 denied;	 /* refusals since the counter was loaded first */
-	uint64 epoch;	 /* SharedRoot.epoch + SharedEscrow.epoch when it was loaded */
+	int64 denied; /* refusals since the counter was loaded first */
+	uint64 epoch; /* SharedRoot.epoch + SharedEscrow.epoch when it was loaded */
 	uint32 hash;
 	uint32 pins;
 	bool loaded;
@@ -41,7 +41,7 @@ typedef struct SharedPartition
 typedef struct SharedRoot
 {
 	pg_atomic_uint64 generation; /* of its definitions */
-	pg_atomic_uint64 epoch;		 /* of its counters */
+	pg_atomic_uint64 epoch;      /* of its counters */
 } SharedRoot;
 
 typedef struct SharedEscrow
@@ -71,9 +71,9 @@ typedef struct PendingEffect
 {
 	SharedCounter *counter;
 	int nest_level;
-	uint32 pins;			/* of the counter, by this entry */
-	bool loading;			/* this entry is to publish the counter */
-	CounterTotals applied;	/* in the counter already: taken back on abort */
+	uint32 pins;            /* of the counter, by this entry */
+	bool loading;           /* this entry is to publish the counter */
+	CounterTotals applied;  /* in the counter already: taken back on abort */
 	CounterTotals deferred; /* added to the counter after commit */
 } PendingEffect;
 

@@ -70,8 +70,7 @@ static SharedRoot *
 shared_root(uint32 root_hash)
 {
 	/* Not the bits that choose the partition. */
-	return &EscrowState->roots[(root_hash / ESCROW_PARTITIONS ^ MyDatabaseId) %
-							   ESCROW_GENERATIONS];
+	return &EscrowState->roots[(root_hash / ESCROW_PARTITIONS ^ MyDatabaseId) % ESCROW_GENERATIONS];
 }
 
 /*

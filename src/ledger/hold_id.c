@@ -49,8 +49,8 @@ hold_id_compose(uint32 root_hash, uint64 milliseconds, uint64 random, pg_uuid_t 
 {
 	uint64 high = (uint64) root_hash << 32 | (milliseconds >> 32) << 16 | UINT64CONST(0x8000) |
 				  ((milliseconds >> 20) & 0xFFF);
-	uint64 low = UINT64CONST(2) << 62 | (milliseconds & 0xFFFFF) << RANDOM_BITS |
-				 (random & RANDOM_MASK);
+	uint64 low =
+		UINT64CONST(2) << 62 | (milliseconds & 0xFFFFF) << RANDOM_BITS | (random & RANDOM_MASK);
 
 	for (int i = 0; i < 8; i++)
 	{

@@ -24,9 +24,9 @@ typedef struct Spender
 	int64 root_id;
 	int level_count;
 	int64 levels[LEVELS_MAX]; /* accounts of the path, root first */
-	const Scope *scope;		  /* of the last one */
-	const char *user_id;	  /* NULL: nobody's share */
-	const char *model;		  /* NULL: an amount without a model */
+	const Scope *scope;       /* of the last one */
+	const char *user_id;      /* NULL: nobody's share */
+	const char *model;        /* NULL: an amount without a model */
 } Spender;
 
 /* A row of quota.holds. */
@@ -37,9 +37,9 @@ typedef struct Hold
 	const Amount *amount;
 	TimestampTz held_at;
 	TimestampTz expires_at;
-	int64 card_id;	 /* 0: none */
-	Jsonb *request;	 /* or NULL */
-	int seq;		 /* of the event that will close it: 1, or more if it was held anew */
+	int64 card_id;  /* 0: none */
+	Jsonb *request; /* or NULL */
+	int seq;        /* of the event that will close it: 1, or more if it was held anew */
 	ItemPointerData tid;
 } Hold;
 
@@ -48,8 +48,8 @@ typedef enum EventKind
 	EVENT_SETTLED,
 	EVENT_RELEASED,
 	EVENT_EXPIRED,
-	EVENT_LATE,		 /* use that came after release or expiry */
-	EVENT_CHARGE,	 /* use that was never held */
+	EVENT_LATE,      /* use that came after release or expiry */
+	EVENT_CHARGE,    /* use that was never held */
 	EVENT_ADJUSTMENT /* a correction */
 } EventKind;
 
@@ -67,7 +67,7 @@ typedef struct Event
 	TimestampTz held_at;
 	TimestampTz recorded_at;
 	int64 card_id;
-	Jsonb *usage;		/* or NULL */
+	Jsonb *usage;       /* or NULL */
 	const char *reason; /* or NULL */
 } Event;
 
@@ -83,8 +83,8 @@ extern void ledger_insert_hold(const Hold *hold);
 extern void ledger_update_hold(Relation holds, const Hold *hold);
 extern void ledger_delete_hold(Relation holds, const Hold *hold);
 extern void ledger_insert_event(const Event *event);
-extern void ledger_insert_key(int64 root_id, const char *key, const KeyRecord *record,
-							  TimestampTz created_at);
+extern void
+ledger_insert_key(int64 root_id, const char *key, const KeyRecord *record, TimestampTz created_at);
 extern const char *event_kind_name(EventKind kind);
 
 /* Functions in ledger_read.c */
@@ -92,8 +92,8 @@ extern bool ledger_lock_hold(Relation holds, const pg_uuid_t *id, bool wait, Hol
 extern bool ledger_find_hold(const pg_uuid_t *id, Hold *hold);
 extern int ledger_find_events(const pg_uuid_t *id, Event **events);
 extern bool ledger_find_key(int64 root_id, const char *key, KeyRecord *record);
-extern int ledger_find_expired(uint32 root_hash, int64 root_id, TimestampTz now, int limit,
-							   Hold **holds);
+extern int
+ledger_find_expired(uint32 root_hash, int64 root_id, TimestampTz now, int limit, Hold **holds);
 
 /* Functions in ledger_load.c */
 extern void ledger_load(const CounterSpec *const *specs, int count, CounterTotals *totals);

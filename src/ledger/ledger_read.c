@@ -67,8 +67,8 @@ levels_from_datum(Datum datum, int64 *levels)
 }
 
 void
-spender_from_datums(Spender *spender, Datum root_id, Datum levels, Datum scope,
-					const char *user_id, const char *model)
+spender_from_datums(Spender *spender, Datum root_id, Datum levels, Datum scope, const char *user_id,
+					const char *model)
 {
 	spender->root_id = DatumGetInt64(root_id);
 	spender->level_count = levels_from_datum(levels, spender->levels);
@@ -265,8 +265,7 @@ event_from_row(Datum *row_values, bool *row_nulls, Event *event)
 	event->held = copy_or_null(values[EVENT_HELD], nulls[EVENT_HELD]);
 	event->charged = copy_or_null(values[EVENT_AMOUNT_CHARGED], nulls[EVENT_AMOUNT_CHARGED]);
 	if (!nulls[EVENT_COST_USD])
-		event->cost_usd =
-			DatumGetCString(DirectFunctionCall1(numeric_out, values[EVENT_COST_USD]));
+		event->cost_usd = DatumGetCString(DirectFunctionCall1(numeric_out, values[EVENT_COST_USD]));
 	event->outcome = text_or_null(values[EVENT_OUTCOME], nulls[EVENT_OUTCOME]);
 	event->held_at = DatumGetTimestampTz(values[EVENT_HELD_AT]);
 	event->recorded_at = DatumGetTimestampTz(values[EVENT_RECORDED_AT]);

@@ -36,7 +36,7 @@
 
 static const char *const event_kind_names[] = {
 	[EVENT_SETTLED] = "settled", [EVENT_RELEASED] = "released", [EVENT_EXPIRED] = "expired",
-	[EVENT_LATE] = "late",		 [EVENT_CHARGE] = "charge",		[EVENT_ADJUSTMENT] = "adjustment",
+	[EVENT_LATE] = "late",       [EVENT_CHARGE] = "charge",     [EVENT_ADJUSTMENT] = "adjustment",
 };
 
 const char *
@@ -178,8 +178,8 @@ events_open_partition(Relation events, TimestampTz held_at)
 		int bound;
 		int index;
 
-		bound = partition_range_datum_bsearch(key->partsupfunc, key->partcollation,
-											  desc->boundinfo, 1, &value, &equal);
+		bound = partition_range_datum_bsearch(key->partsupfunc, key->partcollation, desc->boundinfo,
+											  1, &value, &equal);
 		index = desc->boundinfo->indexes[bound + 1];
 		if (index < 0)
 			index = desc->boundinfo->default_index;
