@@ -12,10 +12,11 @@
  * - A price per pixel beside a price per image is the same price in another form.
  * - Prices above a context size move the whole request; a service tier without a
  *   price of its own has the standard price.
- * - Batch prices hold for all input or output tokens, cached or not; without them a
- *   batch costs half.
- * - Web searches cost by the size of the context, medium unless said; Gemini charges
- *   one per request unless its entry says per_query, Perplexity per thousand.
+ * - Batch prices hold for all tokens of text, cached or reasoning or not. Tokens of
+ *   audio, images and video, and models without batch prices, cost half in a batch.
+ * - Web searches cost by the size of the context, medium unless said. Gemini charges
+ *   one search and one look-up on maps per request unless its entry says per_query;
+ *   Perplexity's price is for a thousand.
  * - Multipliers by region apply to all tokens; Anthropic's by speed and geography to
  *   uncached input and to output.
  */
@@ -78,6 +79,15 @@ is_token_meter(int meter)
 	int side = token_side(meter);
 
 	return side == MEASURE_INPUT_TOKENS || side == MEASURE_OUTPUT_TOKENS;
+}
+
+/* Tokens that a price "per token" speaks of, not those of audio, images and video. */
+static bool
+is_text_meter(int meter)
+{
+	return meter == MEASURE_INPUT_TOKENS || meter == MEASURE_CACHED_INPUT_TOKENS ||
+		   meter == MEASURE_CACHE_WRITE_TOKENS || meter == MEASURE_CACHE_WRITE_1H_TOKENS ||
+		   meter == MEASURE_OUTPUT_TOKENS || meter == MEASURE_REASONING_TOKENS;
 }
 
 /*
@@ -332,7 +342,7 @@ add_missing_totals(CardDraft *draft)
 
 /*
  * add_batches
- *		Batch prices of one side hold for every kind of token of that side.
+ *		Batch prices of one side hold for every text token of that side.
  */
 static void
 add_batches(CardDraft *draft)
@@ -370,8 +380,12 @@ add_batches(CardDraft *draft)
 		}
 		for (int meter = 0; meter < MEASURE_COUNT; meter++)
 		{
-			if (meters & ~priced & MEASURE_BIT(meter))
+			if ((meters & ~priced & MEASURE_BIT(meter)) == 0)
+				continue;
+			if (is_text_meter(meter))
 				draft_add(draft, meter, &batch);
+			else
+				draft->half_meters |= MEASURE_BIT(meter);
 		}
 	}
 }
@@ -578,6 +592,7 @@ static void
 write_line(JsonBuild *build, const MapModel *model, const CardLine *line)
 {
 	bool search = line->meter == MEASURE_WEB_SEARCH_REQUESTS;
+	bool grounding = search || line->meter == MEASURE_MAPS_REQUESTS;
 	bool gemini =
 		strncmp(model->provider, "vertex_ai", 9) == 0 || strncmp(model->provider, "gemini", 6) == 0;
 
@@ -586,7 +601,7 @@ write_line(JsonBuild *build, const MapModel *model, const CardLine *line)
 	json_key_decimal(build, "price", line->price.price, PRICE_SCALE);
 	if (search && strcmp(model->provider, "perplexity") == 0)
 		json_key_integer(build, "per", 1000);
-	if (search && gemini && !model->search_per_query)
+	if (grounding && gemini && !model->search_per_query)
 		json_key_integer(build, "at_most", 1);
 	if (line->optional || line->required)
 		json_key_boolean(build, "required", line->required);

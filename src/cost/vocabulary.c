@@ -92,7 +92,7 @@ const MeasureInfo measures[MEASURE_COUNT] = {
 	[MEASURE_MAPS_REQUESTS] = {"maps_requests", TOKENS, -1, "Look-ups on maps that the model made"},
 	[MEASURE_FILE_SEARCH_CALLS] = {"file_search_calls", TOKENS, -1,
 								   "File searches that the model made"},
-	[MEASURE_SESSIONS] = {"sessions", TOKENS | REQUIRED, -1, "Sessions of a code interpreter"},
+	[MEASURE_SESSIONS] = {"sessions", TOKENS, -1, "Sessions of a code interpreter"},
 	[MEASURE_COMPUTER_USE_INPUT_TOKENS] = {"computer_use_input_tokens", TOKENS, -1,
 										   "Input tokens of computer use, in no other total"},
 	[MEASURE_COMPUTER_USE_OUTPUT_TOKENS] = {"computer_use_output_tokens", TOKENS, -1,
