@@ -118,16 +118,21 @@ static bool cache_has_rates;
 static CountedResource *cache_counted;
 static int cache_counted_count; /* -1: not read yet */
 
-/* Measures that are counted where a flow of the same name is registered. */
+/*
+ * The resources an amount can have, in the order of keys in jsonb. Those that follow
+ * from measures are counted where a flow of that name is registered.
+ */
 static const CountedResource countable[] = {
-	{"tokens", MEASURE_INPUT_TOKENS, MEASURE_OUTPUT_TOKENS},
-	{"input_tokens", MEASURE_INPUT_TOKENS, -1},
-	{"output_tokens", MEASURE_OUTPUT_TOKENS, -1},
-	{"images", MEASURE_IMAGES, MEASURE_OUTPUT_IMAGES},
-	{"video_seconds", MEASURE_VIDEO_SECONDS, -1},
-	{"audio_seconds", MEASURE_AUDIO_SECONDS, MEASURE_AUDIO_INPUT_SECONDS},
-	{"characters", MEASURE_CHARACTERS, MEASURE_OUTPUT_CHARACTERS},
+	{"calls", COUNTED_CALLS, -1},
 	{"pages", MEASURE_PAGES, -1},
+	{"credit", COUNTED_CREDIT, -1},
+	{"images", MEASURE_IMAGES, MEASURE_OUTPUT_IMAGES},
+	{"tokens", MEASURE_INPUT_TOKENS, MEASURE_OUTPUT_TOKENS},
+	{"characters", MEASURE_CHARACTERS, MEASURE_OUTPUT_CHARACTERS},
+	{"input_tokens", MEASURE_INPUT_TOKENS, -1},
+	{"audio_seconds", MEASURE_AUDIO_SECONDS, MEASURE_AUDIO_INPUT_SECONDS},
+	{"output_tokens", MEASURE_OUTPUT_TOKENS, -1},
+	{"video_seconds", MEASURE_VIDEO_SECONDS, -1},
 };
 
 /*
@@ -526,9 +531,10 @@ cache_read_counted(void)
 {
 	CacheScan scan;
 	HeapTuple tuple;
+	bool registered[lengthof(countable)] = {false};
+	CountedResource *counted = MemoryContextAlloc(cache_context, sizeof(countable));
 	int count = 0;
 
-	cache_counted = MemoryContextAlloc(cache_context, sizeof(countable));
 	scan_begin(&scan, RELATION_RESOURCES, NULL, 0, NULL);
 	while ((tuple = scan_next(&scan)) != NULL)
 	{
@@ -536,19 +542,22 @@ cache_read_counted(void)
 		char *name = TextDatumGetCString(scan_value(&scan, tuple, RESOURCES_RESOURCE, &isnull));
 		char *kind = TextDatumGetCString(scan_value(&scan, tuple, RESOURCES_KIND, &isnull));
 
-		for (int i = 0; i < (int) lengthof(countable) && strcmp(kind, "flow") == 0; i++)
-		{
-			if (strcmp(name, countable[i].name) == 0)
-				cache_counted[count++] = countable[i];
-		}
+		for (int i = 0; i < (int) lengthof(countable); i++)
+			registered[i] |= strcmp(kind, "flow") == 0 && strcmp(name, countable[i].name) == 0;
 	}
 	scan_end(&scan);
+	for (int i = 0; i < (int) lengthof(countable); i++)
+	{
+		if (registered[i] || countable[i].first < 0)
+			counted[count++] = countable[i];
+	}
+	cache_counted = counted;
 	cache_counted_count = count;
 }
 
 /*
  * cache_counted_resources
- *		Returns the resources that an amount carries besides credit and calls.
+ *		Returns the resources that an amount carries, in the order of keys in jsonb.
  */
 const CountedResource *
 cache_counted_resources(int *count)

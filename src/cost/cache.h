@@ -22,12 +22,15 @@ typedef struct CreditRate
 	const char *adjustment;      /* as text, NULL for none */
 } CreditRate;
 
-/* A resource that follows from what was priced: the sum of up to two measures. */
+/* What a resource of an amount is counted from: the sum of up to two measures. */
+#define COUNTED_CREDIT (-1)
+#define COUNTED_CALLS (-2)
+
 typedef struct CountedResource
 {
-	char name[RESOURCE_NAME_SIZE];
-	int first;
-	int second; /* -1: none */
+	const char *name;
+	int first;  /* a Measure, COUNTED_CREDIT or COUNTED_CALLS */
+	int second; /* a Measure; -1: none */
 } CountedResource;
 
 /*

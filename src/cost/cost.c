@@ -206,25 +206,26 @@ cost_to_micros(int128 cost, const CreditRate *rate)
 
 /*
  * fill_amount
- *		Lists what a usage takes of each resource; returns how many there are.
+ *		Lists what a usage takes of each resource, in the order of jsonb's keys;
+ *		returns how many there are.
  */
 static int
 fill_amount(AmountEntry *entries, int64 credit_micros, const Usage *usage)
 {
-	int counted_count;
-	const CountedResource *counted = cache_counted_resources(&counted_count);
-	int count = 0;
+	int count;
+	const CountedResource *counted = cache_counted_resources(&count);
 
-	StaticAssertStmt(DOCUMENT_MAX_AMOUNTS >= 10, "credit, calls and eight measures");
-	entries[count++] = (AmountEntry){"credit", credit_micros};
-	entries[count++] = (AmountEntry){"calls", MICROS_PER_UNIT};
-	for (int i = 0; i < counted_count; i++)
+	Assert(count <= DOCUMENT_MAX_AMOUNTS);
+	for (int i = 0; i < count; i++)
 	{
-		int64 micros = usage_get(usage, counted[i].first);
-
-		if (counted[i].second >= 0)
-			micros += usage_get(usage, counted[i].second);
-		entries[count++] = (AmountEntry){counted[i].name, micros};
+		entries[i].resource = counted[i].name;
+		if (counted[i].first == COUNTED_CREDIT)
+			entries[i].micros = credit_micros;
+		else if (counted[i].first == COUNTED_CALLS)
+			entries[i].micros = MICROS_PER_UNIT;
+		else
+			entries[i].micros = usage_get(usage, counted[i].first) +
+								(counted[i].second >= 0 ? usage_get(usage, counted[i].second) : 0);
 	}
 	return count;
 }

@@ -209,17 +209,26 @@ decimal_from_text(const char *text, int length, int scale, int128 *result)
 }
 
 /*
- * group_to_digits
- *		Writes exactly count digits of value, the most significant first.
+ * integer_to_digits
+ *		Writes the digits of a positive integer, without leading zeros; returns how
+ *		many there are.
  */
-static void
-group_to_digits(uint64 value, int count, char *out)
+static int
+integer_to_digits(uint128 value, char *out)
 {
-	while (count > 0)
-	{
-		out[--count] = (char) ('0' + value % 10);
-		value /= 10;
-	}
+	char group[MAXINT8LEN + 1];
+	int length;
+	int group_length;
+	uint64 low;
+
+	if (value <= PG_UINT64_MAX)
+		return pg_ulltoa_n((uint64) value, out);
+	length = integer_to_digits(value / small_powers[GROUP_DIGITS], out);
+	low = (uint64) (value % small_powers[GROUP_DIGITS]);
+	group_length = pg_ulltoa_n(low, group);
+	memset(out + length, '0', GROUP_DIGITS - group_length);
+	memcpy(out + length + GROUP_DIGITS - group_length, group, group_length);
+	return length + GROUP_DIGITS;
 }
 
 /*
@@ -231,45 +240,31 @@ int
 decimal_to_cstring(int128 value, int scale, char *buffer)
 {
 	char digits[3 * GROUP_DIGITS];
-	const int total = sizeof(digits);
 	char *out = buffer;
-	uint128 rest = value < 0 ? -(uint128) value : (uint128) value;
-	int first = 0;
-	int last = total;
+	int length;
+	int whole;
 
 	Assert(scale >= 0 && scale <= MAX_EXPONENT);
-	for (int group = 2; group >= 0; group--)
-	{
-		uint64 part = (uint64) rest;
-
-		if (rest > small_powers[GROUP_DIGITS])
-		{
-			part = (uint64) (rest % small_powers[GROUP_DIGITS]);
-			rest /= small_powers[GROUP_DIGITS];
-		}
-		else
-		{
-			part = (uint64) rest % small_powers[GROUP_DIGITS];
-			rest = (uint64) rest / small_powers[GROUP_DIGITS];
-		}
-		group_to_digits(part, GROUP_DIGITS, digits + group * GROUP_DIGITS);
-	}
-
-	int point = total - scale;
-
-	while (first < point - 1 && digits[first] == '0')
-		first++;
-	while (last > point && digits[last - 1] == '0')
-		last--;
 	if (value < 0)
 		*out++ = '-';
-	memcpy(out, digits + first, point - first);
-	out += point - first;
-	if (last > point)
+	length = integer_to_digits(value < 0 ? -(uint128) value : (uint128) value, digits);
+	whole = length - scale;
+	while (length > 0 && length > whole && digits[length - 1] == '0')
+		length--;
+	if (whole <= 0)
+		*out++ = '0';
+	else
+	{
+		memcpy(out, digits, whole);
+		out += whole;
+	}
+	if (length > Max(whole, 0))
 	{
 		*out++ = '.';
-		memcpy(out, digits + point, last - point);
-		out += last - point;
+		for (int i = whole; i < 0; i++)
+			*out++ = '0';
+		memcpy(out, digits + Max(whole, 0), length - Max(whole, 0));
+		out += length - Max(whole, 0);
 	}
 	*out = '\0';
 	return out - buffer;

@@ -7,34 +7,51 @@
  */
 #include "cost/document.h"
 
-#include "cost/json_build.h"
+#include "cost/json_write.h"
 
+/*
+ * write_amount
+ *		Writes an amount as an object; the entries are in the order of keys.
+ */
 static void
-push_amount(JsonBuild *build, const char *key, const AmountEntry *entries, int count)
+write_amount(JsonWriter *writer, JsonFrame *document, const AmountEntry *entries, int count)
 {
-	json_key(build, key);
-	json_begin(build, false);
+	const char *keys[DOCUMENT_MAX_AMOUNTS] = {NULL};
+	JsonFrame frame;
+
 	for (int i = 0; i < count; i++)
-		json_key_decimal(build, entries[i].resource, entries[i].micros, QUANTITY_SCALE);
-	json_end(build, false);
+		keys[i] = entries[i].resource;
+	frame = json_open_object(writer, count, keys);
+	for (int i = 0; i < count; i++)
+		json_write_decimal(writer, &frame, entries[i].micros, QUANTITY_SCALE);
+	json_close(writer, &frame, document);
 }
 
 /*
- * push_line
- *		Adds one line. What is charged once is shown at what it costs.
+ * write_lines
+ *		Writes the lines of a cost. What is charged once is shown at what it costs.
  */
 static void
-push_line(JsonBuild *build, const CostLine *line)
+write_lines(JsonWriter *writer, JsonFrame *document, const CostResult *cost)
 {
-	json_begin(build, false);
-	json_key_text(build, "meter", line->meter);
-	json_key_decimal(build, "quantity", line->quantity_micros, QUANTITY_SCALE);
-	if (line->quantity_micros == QUANTITY_ONE)
-		json_key_decimal(build, "unit_price_usd", line->cost, COST_SCALE);
-	else
-		json_key_decimal(build, "unit_price_usd", line->unit_price, PRICE_SCALE);
-	json_key_decimal(build, "cost_usd", line->cost, COST_SCALE);
-	json_end(build, false);
+	static const char *const keys[] = {"meter", "cost_usd", "quantity", "unit_price_usd"};
+	JsonFrame array = json_open_array(writer, cost->line_count);
+
+	for (int i = 0; i < cost->line_count; i++)
+	{
+		const CostLine *line = &cost->lines[i];
+		JsonFrame frame = json_open_object(writer, lengthof(keys), keys);
+
+		json_write_text(writer, &frame, line->meter);
+		json_write_decimal(writer, &frame, line->cost, COST_SCALE);
+		json_write_decimal(writer, &frame, line->quantity_micros, QUANTITY_SCALE);
+		if (line->quantity_micros == QUANTITY_ONE)
+			json_write_decimal(writer, &frame, line->cost, COST_SCALE);
+		else
+			json_write_decimal(writer, &frame, line->unit_price, PRICE_SCALE);
+		json_close(writer, &frame, &array);
+	}
+	json_close(writer, &array, document);
 }
 
 /*
@@ -44,26 +61,32 @@ push_line(JsonBuild *build, const CostLine *line)
 Jsonb *
 document_make(const DocumentParts *parts)
 {
-	JsonBuild build = NULL;
+	static const char *const keys[] = {"card",     "lines",    "model",       "amount",
+									   "cost_usd", "expected", "assumptions", "credits_per_usd"};
+	static const char *const adjusted_keys[] = {"card",       "lines",       "model",
+												"amount",     "cost_usd",    "expected",
+												"adjustment", "assumptions", "credits_per_usd"};
+	bool adjusted = parts->rate->adjustment != NULL;
+	JsonWriter writer;
+	JsonFrame frame;
+	JsonFrame assumptions;
 
-	json_begin(&build, false);
-	json_key_text(&build, "model", parts->plan->model);
-	json_key_integer(&build, "card", parts->plan->card_id);
-	json_key_text(&build, "cost_usd", parts->cost_usd);
-	json_key_text(&build, "credits_per_usd", parts->rate->credits_per_usd);
-	if (parts->rate->adjustment != NULL)
-		json_key_text(&build, "adjustment", parts->rate->adjustment);
-	push_amount(&build, "amount", parts->amount, parts->amount_count);
-	push_amount(&build, "expected", parts->expected, parts->amount_count);
-	json_key(&build, "lines");
-	json_begin(&build, true);
-	for (int i = 0; i < parts->cost->line_count; i++)
-		push_line(&build, &parts->cost->lines[i]);
-	json_end(&build, true);
-	json_key(&build, "assumptions");
-	json_begin(&build, true);
+	json_write_begin(&writer);
+	frame = json_open_object(&writer, adjusted ? lengthof(adjusted_keys) : lengthof(keys),
+							 adjusted ? adjusted_keys : keys);
+	json_write_integer(&writer, &frame, parts->plan->card_id);
+	write_lines(&writer, &frame, parts->cost);
+	json_write_text(&writer, &frame, parts->plan->model);
+	write_amount(&writer, &frame, parts->amount, parts->amount_count);
+	json_write_text(&writer, &frame, parts->cost_usd);
+	write_amount(&writer, &frame, parts->expected, parts->amount_count);
+	if (adjusted)
+		json_write_text(&writer, &frame, parts->rate->adjustment);
+	assumptions = json_open_array(&writer, parts->assumptions->count);
 	for (int i = 0; i < parts->assumptions->count; i++)
-		json_text(&build, WJB_ELEM, parts->assumptions->texts[i]);
-	json_end(&build, true);
-	return JsonbValueToJsonb(json_end(&build, false));
+		json_write_text(&writer, &assumptions, parts->assumptions->texts[i]);
+	json_close(&writer, &assumptions, &frame);
+	json_write_text(&writer, &frame, parts->rate->credits_per_usd);
+	json_close(&writer, &frame, NULL);
+	return json_write_end(&writer);
 }
