@@ -209,6 +209,21 @@ decimal_from_text(const char *text, int length, int scale, int128 *result)
 }
 
 /*
+ * decimal_count
+ *		Returns how many decimals a value has, at most scale.
+ */
+int
+decimal_count(int128 value, int scale)
+{
+	while (scale > 0 && value % 10 == 0)
+	{
+		value /= 10;
+		scale--;
+	}
+	return scale;
+}
+
+/*
  * integer_to_digits
  *		Writes the digits of a positive integer, without leading zeros; returns how
  *		many there are.

@@ -28,6 +28,7 @@ typedef enum DecimalStatus
 extern int128 decimal_power_of_ten(int exponent);
 extern DecimalStatus decimal_from_numeric(Numeric numeric, int scale, int128 *result);
 extern DecimalStatus decimal_from_text(const char *text, int length, int scale, int128 *result);
+extern int decimal_count(int128 value, int scale);
 extern int decimal_to_cstring(int128 value, int scale, char *buffer);
 extern bool decimal_multiply_ceil(int128 value, int128 factor, int decimals, int128 *result);
 
