@@ -3,15 +3,23 @@
 
 \echo
 \echo 'One request that is allowed, as the service gets it'
-SELECT jsonb_pretty(quota.reserve('bob', 'apollo', 'gpt-4o',
+\pset tuples_only on
+\pset format unaligned
+SELECT jsonb_pretty(quota.reserve('bob', 'apollo', 'gpt-4o-mini',
                                   '{"input_tokens": 1200, "max_output_tokens": 800}')) AS verdict;
 SELECT hold_id FROM quota.admin_holds WHERE user_id = 'bob' ORDER BY held_at DESC LIMIT 1 \gset
-SELECT quota.release(:'hold_id', 'only to show') ->> 'state' AS and_given_back;
+\echo
+\echo 'Given back:'
+SELECT jsonb_pretty(quota.release(:'hold_id', 'only to show'));
 
-\echo 'One request that is refused: the company''s plan has run out'
+\echo
+\echo 'One request that is refused: the plan of the company has run out'
 SELECT jsonb_pretty(quota.reserve('peter', 'tps', 'gemini-2.5-flash',
-                                  '{"input_tokens": 14000, "max_output_tokens": 64000}')) AS verdict;
+                                  '{"input_tokens": 14000, "max_output_tokens": 64000}'));
+\pset tuples_only off
+\pset format aligned
 
+\echo
 \echo 'Holds of which nobody has heard again'
 SELECT root, count(*) AS open, count(*) FILTER (WHERE overdue) AS overdue, sum(credit) AS credits
 FROM quota.admin_holds

@@ -11,4 +11,4 @@ GROUP BY root, user_id;
 
 -- Whatever is found here is printed too, and so differs from the recount.
 \copy (SELECT 'usage differs', root, user_id, l.credits, u.credits FROM ledger AS l FULL JOIN (SELECT root::text, user_id, sum(used) AS credits FROM quota.admin_usage_daily WHERE resource = 'credit' GROUP BY root, user_id) AS u USING (root, user_id) WHERE l.credits IS DISTINCT FROM u.credits) TO pstdout
-\copy (SELECT 'counter differs', a.root, a.used, l.credits FROM quota.admin_limits AS a JOIN (SELECT root, sum(credits) AS credits FROM ledger GROUP BY root) AS l ON l.root = a.root::text WHERE a.scope = a.root AND a.resource = 'credit' AND a.model = '*' AND a.used <> l.credits) TO pstdout
+\copy (SELECT 'counter differs', a.root, a.used, l.credits FROM quota.admin_limits AS a JOIN (SELECT root, sum(credits) AS credits FROM ledger GROUP BY root) AS l ON l.root = a.root::text WHERE a.scope::text = l.root AND a.resource = 'credit' AND a.model = '*' AND a.used <> l.credits) TO pstdout
