@@ -32,17 +32,17 @@ INSERT INTO demo.seats VALUES
     ('conversation',  1, 'company:acme',     'apollo',   'ann',    'gpt-4o'),
     ('conversation',  2, 'company:acme',     'apollo',   'bob',    'gpt-4o-mini'),
     ('conversation',  3, 'company:acme',     'apollo',   'bob',    'gpt-4o'),
-    ('conversation',  4, 'company:acme',     'hermes',   'cleo',   'deepseek-chat'),
+    ('conversation',  4, 'company:acme',     'hermes',   'cleo',   'deepseek-v4-pro'),
     ('conversation',  5, 'company:globex',   'helpdesk', 'gus',    'claude-haiku-4-5'),
     ('conversation',  6, 'company:globex',   'helpdesk', 'gus',    'claude-haiku-4-5'),
     ('conversation',  7, 'company:globex',   'helpdesk', 'hana',   'claude-haiku-4-5'),
     ('conversation',  8, 'company:globex',   'helpdesk', 'hana',   'gemini-2.5-flash'),
     ('conversation',  9, 'company:umbrella', 'genome',   'ivy',    'gpt-4o'),
-    ('conversation', 10, 'company:umbrella', 'genome',   'ivy',    'claude-sonnet-4-5'),
+    ('conversation', 10, 'company:umbrella', 'genome',   'ivy',    'databricks/databricks-claude-sonnet-4-5'),
     ('conversation', 11, 'company:umbrella', 'genome',   'jon',    'o3-mini'),
     ('conversation', 12, 'company:initech',  'tps',      'milton', 'gemini-2.5-flash'),
     ('conversation', 13, 'company:initech',  'tps',      'peter',  'gemini-2.5-flash'),
-    ('conversation', 14, 'company:initech',  'tps',      'peter',  'gemini-2.5-flash-lite'),
+    ('conversation', 14, 'company:initech',  'tps',      'peter',  'gemini-2.0-flash-lite'),
     ('conversation', 15, 'company:acme',     'hermes',   'ann',    'mistral/mistral-small-latest'),
     ('conversation', 16, 'company:acme',     'hermes',   'bob',    'deepseek-chat'),
     ('conversation', 17, 'user:dora',        'user:dora/project:diary', 'dora', 'gpt-4.1-mini'),
@@ -57,7 +57,7 @@ INSERT INTO demo.seats VALUES
     ('code',          6, 'company:globex',   'ide',      'hana',   'mistral/codestral-latest'),
     ('code',          7, 'company:umbrella', 'lint',     'jon',    'o3-mini'),
     ('code',          8, 'company:umbrella', 'lint',     'jon',    'gpt-4.1-mini'),
-    ('code',          9, 'user:emil',        'user:emil/project:novel', 'emil', 'gpt-4o-mini');
+    ('code',          9, 'user:emil',        'user:emil/project:novel', 'emil', 'groq/openai/gpt-oss-20b');
 
 -- One request in 47 fails at the provider and is released; of one in 199 nobody ever
 -- hears again: it expires. The rest are settled with what was generated.
