@@ -4,8 +4,9 @@
  *
  * Open holds and keys are found through their primary keys directly, so that no
  * plan can turn into a sequential scan of a table that was empty when it was
- * analyzed. Rare reads are queries, on a latest snapshot, planned without
- * sequential scans for the same reason.
+ * analyzed; and as of now (SnapshotSelf), so that callers under SERIALIZABLE leave
+ * no predicate locks on pages that everybody writes. Rare reads are queries, on a
+ * latest snapshot, planned without sequential scans for the same reason.
  *
  * Everything that is returned is a copy in the current memory context.
  */
@@ -182,19 +183,17 @@ ledger_find_hold(const pg_uuid_t *id, Hold *hold)
 	Relation holds = table_open(quota_relation(REL_HOLDS), AccessShareLock);
 	Relation index = index_open(quota_relation(REL_HOLDS_PKEY), AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(holds, NULL);
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	ScanKeyData key;
 	IndexScanDesc scan;
 	bool found;
 
 	hold_scan_key(&key, id);
-	scan = compat_index_beginscan(holds, index, snapshot, 1);
+	scan = compat_index_beginscan(holds, index, SnapshotSelf, 1);
 	index_rescan(scan, &key, 1, NULL, 0);
 	found = index_getnext_slot(scan, ForwardScanDirection, slot);
 	if (found)
 		hold_from_slot(slot, hold);
 	index_endscan(scan);
-	UnregisterSnapshot(snapshot);
 	ExecDropSingleTupleTableSlot(slot);
 	index_close(index, NoLock);
 	table_close(holds, NoLock);
@@ -211,7 +210,6 @@ ledger_find_key(int64 root_id, const char *key, KeyRecord *record)
 	Relation keys = table_open(quota_relation(REL_KEYS), AccessShareLock);
 	Relation index = index_open(quota_relation(REL_KEYS_PKEY), AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(keys, NULL);
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	ScanKeyData scan_keys[2];
 	IndexScanDesc scan;
 	bool found;
@@ -219,7 +217,7 @@ ledger_find_key(int64 root_id, const char *key, KeyRecord *record)
 	ScanKeyInit(&scan_keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(root_id));
 	ScanKeyEntryInitialize(&scan_keys[1], 0, 2, BTEqualStrategyNumber, InvalidOid,
 						   index->rd_indcollation[1], F_TEXTEQ, CStringGetTextDatum(key));
-	scan = compat_index_beginscan(keys, index, snapshot, 2);
+	scan = compat_index_beginscan(keys, index, SnapshotSelf, 2);
 	index_rescan(scan, scan_keys, 2, NULL, 0);
 	found = index_getnext_slot(scan, ForwardScanDirection, slot);
 	if (found)
@@ -229,7 +227,6 @@ ledger_find_key(int64 root_id, const char *key, KeyRecord *record)
 		record->hold_id = *DatumGetUUIDP(slot->tts_values[KEY_HOLD_ID - 1]);
 	}
 	index_endscan(scan);
-	UnregisterSnapshot(snapshot);
 	ExecDropSingleTupleTableSlot(slot);
 	index_close(index, NoLock);
 	table_close(keys, NoLock);
