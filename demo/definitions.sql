@@ -2,12 +2,14 @@
 \pset footer off
 
 \echo
-\echo 'The price map: models imported, their price lines, and what is not priced'
-SELECT count(*) AS models,
-       count(*) FILTER (WHERE lines > 0) AS priced,
-       sum(lines) AS price_lines,
-       count(*) FILTER (WHERE skipped IS NOT NULL AND skipped NOT IN ('[]', '{}')) AS with_something_skipped
+\echo 'The price map: models imported, their price lines, and what is not priced, and why'
+SELECT count(*) AS models, count(*) FILTER (WHERE lines > 0) AS priced, sum(lines) AS price_lines
 FROM demo.imported;
+
+SELECT s.key, s.value AS why, count(*) AS models, min(i.model) AS for_example
+FROM demo.imported AS i, jsonb_each_text(i.skipped) AS s
+GROUP BY s.key, s.value
+ORDER BY count(*) DESC, s.key;
 
 \echo 'Accounts'
 SELECT scope, plan, members, limits, active

@@ -64,6 +64,7 @@ INSERT INTO demo.seats VALUES
 CREATE TABLE demo.requests AS
 SELECT t.line AS n, s.root, s.project_id, s.user_id, s.model,
        t.context_tokens, t.generated_tokens,
+       CASE s.service WHEN 'conversation' THEN 1000 ELSE 2000 END AS max_output_tokens,
        CASE WHEN t.line % 199 = 150 THEN 'lost'
             WHEN t.line % 47 = 17 THEN 'failed'
             ELSE 'settled'
