@@ -151,6 +151,8 @@ closing_receipt(const ClosedHold *closed, bool replayed, bool ignored)
 	else
 		levels_pin(&levels);
 	levels_look(&levels);
+	for (int i = 0; i < levels.count; i++)
+		levels.levels[i].requested = amount_get(event->charged, levels.levels[i].limit.resource);
 	return receipt_write(&receipt);
 }
 
@@ -321,6 +323,7 @@ closing_keep(const Closing *closing, Relation holds, Hold *hold)
 	}
 	event_of_closing(closing, &hold->spender, &event);
 	event.held = hold->amount;
+	event.charged = amount_make(NULL, 0);
 	levels_collect(&levels, &hold->spender, hold_id_root_hash(&hold->id), hold->held_at, amounts,
 				   1);
 	levels_pin(&levels);

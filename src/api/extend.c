@@ -137,6 +137,7 @@ extension_verdict(const Extension *extension, bool allowed)
 		.state = allowed || !extension->anew ? "open" : "expired",
 		.hold_id = &hold->id,
 		.expires_at = allowed || !extension->anew ? hold->expires_at : DT_NOEND,
+		.past_period = true,
 		.user_id = hold->spender.user_id,
 		.project_id = scope_to_cstring(hold->spender.scope),
 		.model = hold->spender.model,

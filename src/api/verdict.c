@@ -43,7 +43,7 @@ access_message(const Verdict *verdict, const AccessCheck *failure)
 }
 
 static char *
-limit_message(const Level *level, TimestampTz retry_at)
+limit_message(const Level *level, TimestampTz resets_at)
 {
 	const LevelLimit *limit = &level->limit;
 	char requested[MICROS_TEXT_SIZE];
@@ -58,12 +58,12 @@ limit_message(const Level *level, TimestampTz retry_at)
 	initStringInfo(&text);
 	appendStringInfo(&text, "%s has %s %s left of %s, the request needs %s", limit->scope, left,
 					 limit->resource, capacity, requested);
-	if (!TIMESTAMP_NOT_FINITE(retry_at))
+	if (!TIMESTAMP_NOT_FINITE(resets_at))
 	{
 		char buffer[MAXDATELEN + 1];
 		int utc = 0;
 
-		JsonEncodeDateTime(buffer, TimestampTzGetDatum(retry_at), TIMESTAMPTZOID, &utc);
+		JsonEncodeDateTime(buffer, TimestampTzGetDatum(resets_at), TIMESTAMPTZOID, &utc);
 		appendStringInfo(&text, "; it resets at %s", buffer);
 	}
 	return text.data;
@@ -89,9 +89,12 @@ verdict_write_reason(const Verdict *verdict, JsonWriter *writer)
 	else
 	{
 		Assert(level != NULL);
-		retry_at = levels_retry_at(verdict->levels);
+		if (!verdict->past_period)
+			retry_at = levels_retry_at(verdict->levels);
 		json_text(writer, "reason", "limit_exceeded");
-		json_text(writer, "message", limit_message(level, level->limit.counter.period_end));
+		json_text(writer, "message",
+				  limit_message(level,
+								verdict->past_period ? DT_NOEND : level->limit.counter.period_end));
 	}
 	json_time(writer, "retry_at", retry_at);
 }

@@ -16,6 +16,7 @@ typedef struct Verdict
 	bool replayed;
 	const pg_uuid_t *hold_id;
 	TimestampTz expires_at; /* DT_NOEND: none */
+	bool past_period;       /* counts in the period of an earlier hold: a reset does not help */
 	const char *user_id;
 	const char *project_id;
 	const char *model;
