@@ -97,7 +97,7 @@ bench_throughput() {
     local -A tps
 
     say "a thousand companies, each with four limits"
-    psql_ -o "$LOG/bench-setup.log" -f throughput/quota.sql -f throughput/floor.sql -f throughput/naive.sql
+    psql_ -f throughput/quota.sql -f throughput/floor.sql -f throughput/naive.sql > "$LOG/bench-setup.log"
     # What a row of the extension's holds, so that the floor's rows are as wide.
     mapfile -t ROW < <(psql_ -At -f throughput/row.sql)
     [ ${#ROW[@]} = 20 ] || fail "could not make a row to copy"

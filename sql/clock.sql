@@ -62,9 +62,12 @@ SELECT quota.now() BETWEEN clock_timestamp() - interval '1 minute' AND clock_tim
 -- A parallel worker has the same clock.
 SET xavier_quota.clock = '2026-01-31 15:00';
 SET timezone = 'Asia/Tokyo';
-SET force_parallel_mode = on;
+-- The setting has another name since PostgreSQL 16.
+SELECT set_config(name, 'on', false) AS forced FROM pg_settings
+    WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
 SELECT quota.now() AT TIME ZONE 'UTC';
-RESET force_parallel_mode;
+SELECT set_config(name, 'off', false) AS forced FROM pg_settings
+    WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
 RESET xavier_quota.clock;
 
 -- 3. Forms -------------------------------------------------------------------------------
