@@ -119,7 +119,7 @@ EXCEPTION WHEN SQLSTATE 'XQ003' THEN
     RETURN 'unknown model';
 END
 $$;
-CREATE VIEW pg_temp.versions AS
+CREATE TEMP VIEW versions AS
 SELECT valid_from, valid_to, card #>> '{lines, 0, price}' AS price
 FROM quota.rate_cards WHERE model = 'cost_card/pages' ORDER BY valid_from, card_id;
 
@@ -127,13 +127,13 @@ SELECT pg_temp.cost() AS before_the_first;
 SELECT quota.set_rate_card('cost_card/pages', pg_temp.card('1')) AS first \gset
 SELECT quota.set_rate_card('cost_card/pages', pg_temp.card('1')) = :first AS unchanged,
        quota.set_rate_card('cost_card/pages', pg_temp.card('1'), '2026-06-01') = :first AS unchanged_later;
-TABLE pg_temp.versions;
+TABLE versions;
 
 -- Another price from April on, one that is known to come in July, and one until then.
 SELECT quota.set_rate_card('cost_card/pages', pg_temp.card('2'), '2026-04-01') AS second \gset
 SELECT quota.set_rate_card('cost_card/pages', pg_temp.card('4'), '2026-07-01') AS fourth \gset
 SELECT quota.set_rate_card('cost_card/pages', pg_temp.card('3'), '2026-05-01') AS third \gset
-TABLE pg_temp.versions;
+TABLE versions;
 SELECT pg_temp.cost('2026-02-28 23:59:59.999999') AS before, pg_temp.cost('2026-03-01') AS march,
        pg_temp.cost('2026-03-31 23:59:59.999999') AS end_of_march, pg_temp.cost('2026-04-01') AS april,
        pg_temp.cost('2026-06-30 23:59:59.999999') AS june, pg_temp.cost('2026-07-01') AS july,
@@ -146,7 +146,7 @@ SELECT pg_temp.cost('2026-07-01') AS july;
 -- Until an end: there is no price afterwards.
 SELECT quota.set_rate_card('cost_card/pages', pg_temp.card('6'), '2026-08-01', '2026-09-01') > :fourth AS ends;
 SELECT pg_temp.cost('2026-08-15') AS august, pg_temp.cost('2026-09-01') AS september;
-TABLE pg_temp.versions;
+TABLE versions;
 
 -- 3. What is written stays --------------------------------------------------------------
 

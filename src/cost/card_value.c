@@ -30,7 +30,7 @@ card_fail(const CardPlace *place, const char *key, const char *detail)
 char *
 card_key_name(const JsonbValue *key)
 {
-	return pnstrdup(key->val.string.val, Min(key->val.string.len, 64));
+	return usage_clip(key->val.string.val, key->val.string.len);
 }
 
 /*

@@ -45,7 +45,7 @@ cost_find_model(const char *model, TimestampTz at)
 	if (plan == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_QUOTA_UNKNOWN_MODEL),
-				 errmsg("model \"%.*s\" has no rate card", MODEL_SIZE, model),
+				 errmsg("model \"%s\" has no rate card", usage_clip(model, strlen(model))),
 				 errhint("Add one with quota.set_rate_card() or quota.import_prices(), or check "
 						 "the name and the time from which the card is valid.")));
 	return plan;
@@ -205,27 +205,42 @@ cost_to_micros(int128 cost, const CreditRate *rate)
 }
 
 /*
+ * counted_micros
+ *		How much of a resource a usage takes.
+ */
+static int64
+counted_micros(const CountedResource *counted, int64 credit_micros, const Usage *usage)
+{
+	int64 micros;
+
+	if (counted->first == COUNTED_CREDIT)
+		return credit_micros;
+	if (counted->first == COUNTED_CALLS)
+		return MICROS_PER_UNIT;
+	micros = usage_get(usage, counted->first);
+	return counted->second < 0 ? micros : micros + usage_get(usage, counted->second);
+}
+
+/*
  * fill_amount
  *		Lists what a usage takes of each resource, in the order of jsonb's keys;
- *		returns how many there are.
+ *		returns how many there are. Measures that the ceiling does not have are left
+ *		out.
  */
 static int
-fill_amount(AmountEntry *entries, int64 credit_micros, const Usage *usage)
+fill_amount(AmountEntry *entries, int64 credit_micros, const Usage *usage, const Usage *ceiling)
 {
-	int count;
-	const CountedResource *counted = cache_counted_resources(&count);
+	int counted_count;
+	const CountedResource *counted = cache_counted_resources(&counted_count);
+	int count = 0;
 
-	Assert(count <= DOCUMENT_MAX_AMOUNTS);
-	for (int i = 0; i < count; i++)
+	Assert(counted_count <= DOCUMENT_MAX_AMOUNTS);
+	for (int i = 0; i < counted_count; i++)
 	{
-		entries[i].resource = counted[i].name;
-		if (counted[i].first == COUNTED_CREDIT)
-			entries[i].micros = credit_micros;
-		else if (counted[i].first == COUNTED_CALLS)
-			entries[i].micros = MICROS_PER_UNIT;
-		else
-			entries[i].micros = usage_get(usage, counted[i].first) +
-								(counted[i].second >= 0 ? usage_get(usage, counted[i].second) : 0);
+		if (counted[i].first >= 0 && counted_micros(&counted[i], 0, ceiling) == 0)
+			continue;
+		entries[count].resource = counted[i].name;
+		entries[count++].micros = counted_micros(&counted[i], credit_micros, usage);
 	}
 	return count;
 }
@@ -255,7 +270,7 @@ quote_make(const CardPlan *plan, const Usage *usage, const Usage *expected_usage
 	parts.cost_usd = quote->cost_usd;
 	parts.rate = &rate;
 	parts.assumptions = assumptions;
-	parts.amount_count = fill_amount(parts.amount, cost_to_micros(cost.total, &rate), usage);
+	parts.amount_count = fill_amount(parts.amount, cost_to_micros(cost.total, &rate), usage, usage);
 	quote->ceiling = amount_make(parts.amount, parts.amount_count);
 	if (expected_usage == NULL)
 	{
@@ -266,7 +281,7 @@ quote_make(const CardPlan *plan, const Usage *usage, const Usage *expected_usage
 	{
 		expected.lines = palloc(sizeof(CostLine) * plan->most_cost_lines);
 		evaluate_cost(plan, expected_usage, &expected);
-		fill_amount(parts.expected, cost_to_micros(expected.total, &rate), expected_usage);
+		fill_amount(parts.expected, cost_to_micros(expected.total, &rate), expected_usage, usage);
 		quote->expected = amount_make(parts.expected, parts.amount_count);
 	}
 	quote->document = document_make(&parts);

@@ -19,39 +19,60 @@
 
 #include "errors.h"
 
+/* Sides of images have at most so many digits. */
+#define MAX_SIDE_DIGITS 5
+
 /* Meters that follow from n. */
 #define COUNTED_BY_N                                                                               \
 	(MEASURE_BIT(MEASURE_IMAGES) | MEASURE_BIT(MEASURE_PIXELS) | MEASURE_BIT(MEASURE_MEGAPIXELS) | \
 	 MEASURE_BIT(MEASURE_VIDEO_SECONDS))
 
 /*
+ * read_side
+ *		Reads the digits of one side of a size; returns 0 if there are none, or more
+ *		than five.
+ */
+static int64
+read_side(const char **text, const char *end)
+{
+	int64 side = 0;
+	const char *start = *text;
+
+	for (; *text < end && **text >= '0' && **text <= '9'; (*text)++)
+	{
+		if (*text - start == MAX_SIDE_DIGITS)
+			return 0;
+		side = side * 10 + (**text - '0');
+	}
+	return side;
+}
+
+/*
  * size_to_pixels
- *		Reads a size such as 1024x1024 and returns its pixels in millionths.
+ *		Reads a size such as 1024x1024, 1024-x-1024 or 1024*1024 and returns its
+ *		pixels in millionths.
  */
 static int64
 size_to_pixels(const UsageText *size)
 {
-	int64 sides[2] = {0, 0};
-	int side = 0;
+	const char *text = size->text;
+	const char *end = size->text + size->length;
+	int64 width = read_side(&text, end);
+	int64 height = 0;
 
-	for (int i = 0; i < size->length; i++)
+	if (text < end && *text == '-')
+		text++;
+	if (text < end && (*text == 'x' || *text == 'X' || *text == '*'))
 	{
-		char c = size->text[i];
-
-		if (c >= '0' && c <= '9' && sides[side] < 100000)
-			sides[side] = sides[side] * 10 + (c - '0');
-		else if ((c == 'x' || c == 'X' || c == '*') && side == 0)
-			side = 1;
-		else if (c != '-')
-		{
-			sides[0] = 0;
-			break;
-		}
+		text++;
+		if (text < end && *text == '-')
+			text++;
+		height = read_side(&text, end);
 	}
-	if (sides[0] == 0 || sides[1] == 0 || sides[0] > 100000 || sides[1] > 100000)
+	if (width == 0 || height == 0 || text < end)
 		usage_fail("size", "The size does not say how many pixels wide and high.",
 				   "A size is written as 1024x1024.");
-	return sides[0] * sides[1] * QUANTITY_ONE;
+	return width * height * QUANTITY_ONE;
 }
 
 /*

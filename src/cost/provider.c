@@ -12,7 +12,6 @@
  */
 #include "cost/usage.h"
 
-#define PATH_SIZE 128
 #define MAX_DEPTH 4
 
 /* A number that is known and says nothing new. */
@@ -267,8 +266,8 @@ read_modalities(ProviderReader *reader, const char *prefix, JsonbContainer *list
 		count = getKeyJsonValueFromContainer(item->val.binary.data, "tokenCount", 10, NULL);
 		if (modality != NULL && modality->type == jbvString && count != NULL)
 			read_leaf(reader,
-					  psprintf("%s.%.*s", prefix, Min(modality->val.string.len, 32),
-							   modality->val.string.val),
+					  psprintf("%s.%s", prefix,
+							   usage_clip(modality->val.string.val, modality->val.string.len)),
 					  count);
 	}
 }
@@ -298,16 +297,14 @@ read_object(ProviderReader *reader, const char *prefix, JsonbContainer *containe
 	JsonbIterator *iterator = JsonbIteratorInit(container);
 	JsonbValue key;
 	JsonbValue value;
-	char path[PATH_SIZE];
 
 	JsonbIteratorNext(&iterator, &key, true);
 	while (JsonbIteratorNext(&iterator, &key, true) == WJB_KEY)
 	{
-		int length = Min(key.val.string.len, PATH_SIZE);
+		char *path = psprintf("%s%s%s", prefix, *prefix != '\0' ? "." : "",
+							  usage_clip(key.val.string.val, key.val.string.len));
 
 		JsonbIteratorNext(&iterator, &value, true);
-		snprintf(path, sizeof(path), "%s%s%.*s", prefix, *prefix != '\0' ? "." : "", length,
-				 key.val.string.val);
 		if (depth == 0 && strcmp(path, "metadata") == 0)
 			continue;
 		read_value(reader, path, &value, depth);

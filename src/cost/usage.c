@@ -10,10 +10,14 @@
  */
 #include "cost/usage.h"
 
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
 #include "cost/decimal.h"
 #include "errors.h"
+
+/* Names from outside are shown in messages up to this many bytes. */
+#define CLIP_SIZE 64
 
 /*
  * usage_fail
@@ -127,14 +131,24 @@ usage_read_parameter(Usage *usage, int parameter, const JsonbValue *value)
 }
 
 /*
+ * usage_clip
+ *		Returns a copy of a text from outside that is fit for a message: at most 64
+ *		bytes of whole characters.
+ */
+char *
+usage_clip(const char *text, int length)
+{
+	return pnstrdup(text, pg_mbcliplen(text, length, Min(length, CLIP_SIZE)));
+}
+
+/*
  * usage_fail_unknown
  *		Raises the error of a key that is no word of the vocabulary.
  */
 void
 usage_fail_unknown(const char *key, int length)
 {
-	usage_fail(pnstrdup(key, Min(length, 64)),
-			   "The key is not in the vocabulary of requests and usage.",
+	usage_fail(usage_clip(key, length), "The key is not in the vocabulary of requests and usage.",
 			   "Keys without influence on the price may stand inside \"metadata\".");
 }
 

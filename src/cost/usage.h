@@ -69,6 +69,7 @@ extern void usage_read_parameter(Usage *usage, int parameter, const JsonbValue *
 extern void usage_check_parts(const Usage *usage);
 extern int64 usage_multiply(int64 a, int64 b, const char *key);
 extern void usage_assume(Assumptions *assumptions, const char *text);
+extern char *usage_clip(const char *text, int length);
 extern void usage_fail_unknown(const char *key, int length) pg_attribute_noreturn();
 extern void
 usage_fail(const char *key, const char *detail, const char *hint) pg_attribute_noreturn();
