@@ -219,12 +219,13 @@ static Jsonb *
 closing_close(Closing *closing, Relation holds, const Hold *hold, bool want_receipt)
 {
 	uint32 root_hash = hold_id_root_hash(&hold->id);
+	const Amount *counted = levels_count_hold(hold->amount);
 	const Amount *amounts[2];
 	LevelSet levels;
 	Event event;
 
 	closing_price(closing, &hold->spender, hold->card_id, hold->held_at);
-	amounts[0] = hold->amount;
+	amounts[0] = counted;
 	amounts[1] = closing->amount;
 	levels_collect(&levels, &hold->spender, root_hash, hold->held_at, amounts, 2);
 	levels_pin(&levels);
@@ -236,7 +237,7 @@ closing_close(Closing *closing, Relation holds, const Hold *hold, bool want_rece
 	event.card_id = hold->card_id;
 	ledger_delete_hold(holds, hold);
 	ledger_insert_event(&event);
-	levels_record(&levels, hold->amount, closing->amount);
+	levels_record(&levels, counted, closing->amount);
 	if (!want_receipt)
 		return NULL;
 	return receipt_of_event(closing, &event, &levels, event_kind_name(closing->kind));

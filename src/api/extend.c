@@ -94,8 +94,9 @@ static bool
 extension_claim(Extension *extension)
 {
 	const Hold *hold = &extension->hold;
-	const Amount *more =
-		extension->anew ? extension->amount : amount_subtract(extension->amount, hold->amount);
+	const Amount *amount =
+		extension->anew ? levels_count_hold(extension->amount) : extension->amount;
+	const Amount *more = extension->anew ? amount : amount_subtract(amount, hold->amount);
 	uint32 root_hash = hold_id_root_hash(&hold->id);
 	EscrowAnswer answer;
 
@@ -105,8 +106,7 @@ extension_claim(Extension *extension)
 
 		CHECK_FOR_INTERRUPTS();
 		directory_enter(root_hash, &generation);
-		levels_collect(&extension->levels, &hold->spender, root_hash, hold->held_at,
-					   &extension->amount, 1);
+		levels_collect(&extension->levels, &hold->spender, root_hash, hold->held_at, &amount, 1);
 		levels_pin(&extension->levels);
 		answer = levels_claim(&extension->levels, more, generation, true);
 	} while (answer == ESCROW_STALE);

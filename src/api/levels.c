@@ -10,11 +10,38 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
+
 #include "miscadmin.h"
+#include "utils/guc.h"
 
 #include "api/levels.h"
 #include "ledger/ledger.h"
 #include "model_pattern.h"
+
+static int max_open_holds = 100000;
+
+/* The limit on open holds is a setting, and goes unsaid where it is kept. */
+static bool
+level_is_setting(const Level *level)
+{
+	return level->limit.limit_id == 0;
+}
+
+/*
+ * levels_count_hold
+ *		Returns what an open hold of an amount counts: the amount, and itself.
+ */
+Amount *
+levels_count_hold(const Amount *amount)
+{
+	AmountEntry entries[AMOUNT_MAX_ENTRIES + 1];
+	int count = amount_entries(amount, entries);
+
+	entries[count].resource = OPEN_HOLDS;
+	entries[count++].micros = MICROS_PER_UNIT;
+	return amount_make(entries, count);
+}
 
 static bool
 amounts_have(const Amount *const *amounts, int count, const char *resource)
@@ -49,12 +76,15 @@ levels_collect(LevelSet *set, const Spender *spender, uint32 root_hash, Timestam
 
 		if (!model_matches(limit->model_pattern, spender->model))
 			continue;
-		if (amount_count > 0 && !amounts_have(amounts, amount_count, limit->resource))
+		if (amount_count > 0 ? !amounts_have(amounts, amount_count, limit->resource)
+							 : limit->limit_id == 0)
 			continue;
 		(void) level_limit_counter(limit, spender, root_hash, held_at);
 		level = &set->levels[set->count++];
 		memset(level, 0, sizeof(Level));
 		level->limit = *limit;
+		if (level_is_setting(level))
+			level->limit.amount = max_open_holds * MICROS_PER_UNIT;
 	}
 }
 
@@ -217,6 +247,10 @@ levels_write_claims(const LevelSet *set, JsonWriter *writer, bool granted)
 	{
 		const Level *level = &set->levels[i];
 		const EscrowClaim *claim = &level->claim;
+
+		if (level_is_setting(level) && claim->fits)
+			continue;
+
 		int128 remaining = level->limit.amount - claim->totals.used - claim->totals.held;
 		int128 room = remaining + level->limit.overdraft;
 
@@ -247,6 +281,10 @@ levels_write_totals(const LevelSet *set, JsonWriter *writer)
 	for (int i = 0; i < set->count; i++)
 	{
 		const Level *level = &set->levels[i];
+
+		if (level_is_setting(level))
+			continue;
+
 		int128 total = level->after.used + level->after.held;
 
 		json_begin_object(writer, NULL);
@@ -295,4 +333,12 @@ levels_retry_at(const LevelSet *set)
 		latest = Max(latest, level->limit.counter.period_end);
 	}
 	return latest == DT_NOBEGIN ? DT_NOEND : latest;
+}
+
+void
+levels_init(void)
+{
+	DefineCustomIntVariable("xavier_quota.max_open_holds",
+							"Sets how many holds one root may have open.", NULL, &max_open_holds,
+							100000, 1, INT_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
 }

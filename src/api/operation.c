@@ -13,6 +13,7 @@
 #include "utils/guc.h"
 
 #include "api/closing.h"
+#include "api/levels.h"
 #include "api/operation.h"
 #include "directory/changes.h"
 #include "escrow/escrow.h"
@@ -129,6 +130,7 @@ operation_key(FunctionCallInfo fcinfo, int argument)
 void
 operation_init(void)
 {
+	levels_init();
 	closing_init();
 	DefineCustomIntVariable("xavier_quota.min_ttl", "Sets the shortest life of a hold.", NULL,
 							&min_ttl_seconds, 1, 1, INT_MAX, PGC_SUSET, GUC_UNIT_S, NULL, NULL,

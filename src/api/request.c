@@ -38,10 +38,11 @@ typedef struct Request
 {
 	const char *user_id;
 	const char *project_id;
-	const char *model;    /* NULL: an amount */
-	Jsonb *parameters;    /* of the model */
-	const Amount *amount; /* what it takes, given or estimated */
-	CostQuote *quote;     /* NULL without a model */
+	const char *model;     /* NULL: an amount */
+	Jsonb *parameters;     /* of the model */
+	const Amount *amount;  /* what it takes, given or estimated */
+	const Amount *counted; /* the same and the hold itself */
+	CostQuote *quote;      /* NULL without a model */
 	const char *key;
 	const Interval *ttl;
 
@@ -69,13 +70,14 @@ static void
 request_price(Request *request)
 {
 	if (request->model == NULL)
-	{
 		resources_check_request(request->amount);
-		return;
+	else
+	{
+		request->quote = cost_estimate(request->model, request->parameters,
+									   request->spender.root_id, request->now);
+		request->amount = request->quote->ceiling;
 	}
-	request->quote =
-		cost_estimate(request->model, request->parameters, request->spender.root_id, request->now);
-	request->amount = request->quote->ceiling;
+	request->counted = levels_count_hold(request->amount);
 }
 
 /* Collects the levels of the request and makes their numbers available. */
@@ -83,7 +85,7 @@ static void
 request_levels(Request *request)
 {
 	levels_collect(&request->levels, &request->spender, request->payer->root_hash, request->now,
-				   &request->amount, 1);
+				   &request->counted, 1);
 	if (operation_on_standby())
 		levels_compute(&request->levels);
 	else
@@ -108,7 +110,7 @@ request_claim(Request *request, bool hold)
 		access = access_first_failure(request->access, request->access_count) == NULL;
 		request_levels(request);
 		answer =
-			levels_claim(&request->levels, request->amount, request->generation, hold && access);
+			levels_claim(&request->levels, request->counted, request->generation, hold && access);
 		if (answer != ESCROW_STALE)
 			return access && answer == ESCROW_GRANTED;
 
@@ -132,10 +134,11 @@ request_discount_expired(Request *request)
 
 	for (int i = 0; i < count; i++)
 	{
+		const Amount *counted = levels_count_hold(holds[i].amount);
 		LevelSet expired;
 
 		levels_collect(&expired, &holds[i].spender, request->payer->root_hash, holds[i].held_at,
-					   &holds[i].amount, 1);
+					   &counted, 1);
 		for (int j = 0; j < expired.count; j++)
 		{
 			const LevelLimit *limit = &expired.levels[j].limit;
@@ -145,7 +148,7 @@ request_discount_expired(Request *request)
 				Level *level = &request->levels.levels[k];
 
 				if (memcmp(&level->limit.counter.key, &limit->counter.key, sizeof(CounterKey)) == 0)
-					level->claim.totals.held -= amount_get(holds[i].amount, limit->resource);
+					level->claim.totals.held -= amount_get(counted, limit->resource);
 			}
 		}
 	}
@@ -195,7 +198,7 @@ request_look(Request *request)
 		request_discount_expired(request))
 	{
 		request->levels.in_memory = false;
-		allowed = levels_claim(&request->levels, request->amount, request->generation, false) ==
+		allowed = levels_claim(&request->levels, request->counted, request->generation, false) ==
 				  ESCROW_GRANTED;
 	}
 	return request_verdict(request, allowed, NULL, "checked");

@@ -103,7 +103,9 @@ counter_definition(const CounterKey *key, CounterDefinition *definition)
 				" WHERE root_id = $1 AND limit_id = $3 AND version = $4"
 				" UNION ALL"
 				" SELECT resource, model, period FROM quota.plan_limits"
-				" WHERE limit_id = $3 AND version = $4) l,"
+				" WHERE limit_id = $3 AND version = $4"
+				" UNION ALL"
+				" SELECT '" OPEN_HOLDS "', '*', 'lifetime'::quota.period WHERE $3 = 0) l,"
 				" quota.accounts a WHERE a.root_id = $1 AND a.account_id = $2",
 		.argument_count = 4,
 		.argument_types = {INT8OID, INT8OID, INT8OID, INT8OID},
@@ -294,7 +296,7 @@ quota_limit_levels(PG_FUNCTION_ARGS)
 		CounterTotals totals;
 		int64 denied = 0;
 
-		if (limit->account_id != spender.levels[spender.level_count - 1] ||
+		if (limit->limit_id == 0 || limit->account_id != spender.levels[spender.level_count - 1] ||
 			limit->share != (spender.user_id != NULL))
 			continue;
 		const CounterSpec *counter = level_limit_counter(limit, &spender, root_hash, now);

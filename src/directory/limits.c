@@ -138,13 +138,14 @@ typedef struct CollectState
 	const char *user_id;
 } CollectState;
 
-static void
-collect_limit(Datum *values, bool *nulls pg_attribute_unused(), void *arg)
+/*
+ * limits_grow
+ *		Adds an empty limit, in the current memory context.
+ */
+static LevelLimit *
+limits_grow(CollectState *state)
 {
-	CollectState *state = arg;
 	SpendLimits *limits = state->limits;
-	MemoryContext old = MemoryContextSwitchTo(state->context);
-	LevelLimit *limit;
 
 	if (limits->count == state->space)
 	{
@@ -153,8 +154,17 @@ collect_limit(Datum *values, bool *nulls pg_attribute_unused(), void *arg)
 							 ? palloc(sizeof(LevelLimit) * state->space)
 							 : repalloc(limits->limits, sizeof(LevelLimit) * state->space);
 	}
-	limit = &limits->limits[limits->count++];
-	memset(limit, 0, sizeof(LevelLimit));
+	memset(&limits->limits[limits->count], 0, sizeof(LevelLimit));
+	return &limits->limits[limits->count++];
+}
+
+static void
+collect_limit(Datum *values, bool *nulls pg_attribute_unused(), void *arg)
+{
+	CollectState *state = arg;
+	MemoryContext old = MemoryContextSwitchTo(state->context);
+	LevelLimit *limit = limits_grow(state);
+
 	limit->account_id = DatumGetInt64(values[0]);
 	limit->share = DatumGetBool(values[1]);
 	limit->scope_key = (const Scope *) PG_DETOAST_DATUM_COPY(values[2]);
@@ -170,6 +180,24 @@ collect_limit(Datum *values, bool *nulls pg_attribute_unused(), void *arg)
 	limit->amount = DatumGetInt64(values[9]);
 	limit->overdraft = DatumGetInt64(values[10]);
 	limit->policy = policy_parse(TextDatumGetCString(values[11]));
+	MemoryContextSwitchTo(old);
+}
+
+/* The limit that no table has: how many holds a root may have open. */
+static void
+add_open_holds(const Spender *spender, CollectState *state)
+{
+	MemoryContext old = MemoryContextSwitchTo(state->context);
+	LevelLimit *limit = limits_grow(state);
+
+	limit->account_id = spender->root_id;
+	limit->scope_key = scope_root(spender->scope);
+	limit->scope = scope_to_cstring(limit->scope_key);
+	limit->source = "setting";
+	limit->resource = OPEN_HOLDS;
+	limit->model_pattern = "*";
+	limit->period = period_parse("lifetime");
+	limit->policy = POLICY_HARD;
 	MemoryContextSwitchTo(old);
 }
 
@@ -238,6 +266,7 @@ limits_read(const Spender *spender, SpendLimits *limits, MemoryContext context)
 	query_begin(&scope);
 	query_run(&scope, &query, arguments, user_id == NULL ? "  n" : NULL, collect_limit, &state);
 	query_end(&scope);
+	add_open_holds(spender, &state);
 }
 
 /*

@@ -18,6 +18,12 @@
 /* Depth of a tree; types/scope.c allows no deeper path. */
 #define LEVELS_MAX 32
 
+/*
+ * What every open hold counts one of, beside its amount, at the root. Not a
+ * resource: the space keeps the name apart from all that can be registered.
+ */
+#define OPEN_HOLDS "open holds"
+
 /* Who spends, as a row states it. */
 typedef struct Spender
 {
