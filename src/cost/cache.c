@@ -422,6 +422,15 @@ cache_find_model(const char *model, TimestampTz at)
 	return version == NULL ? NULL : cache_find_card(version->card_id);
 }
 
+static int
+compare_spans(const void *a, const void *b)
+{
+	const CacheSpan *span_a = a;
+	const CacheSpan *span_b = b;
+
+	return span_a->from < span_b->from ? -1 : span_a->from > span_b->from;
+}
+
 /*
  * cache_read_rates
  *		Reads all credit rates; each is valid until the next.
@@ -433,7 +442,7 @@ cache_read_rates(void)
 	HeapTuple tuple;
 	CacheSpans rates = {0};
 
-	scan_begin(&scan, RELATION_CREDIT_RATES, "credit_rates_pkey", 0, NULL);
+	scan_begin(&scan, RELATION_CREDIT_RATES, NULL, 0, NULL);
 	while ((tuple = scan_next(&scan)) != NULL)
 	{
 		CacheSpan *span = spans_add(&rates);
@@ -443,12 +452,12 @@ cache_read_rates(void)
 			DatumGetTimestampTz(scan_value(&scan, tuple, CREDIT_RATES_VALID_FROM, &isnull));
 		span->to = DT_NOEND;
 		span_set_factor(span, scan_value(&scan, tuple, CREDIT_RATES_CREDITS_PER_USD, &isnull));
-
-		/* The index gives them in order. */
-		if (rates.count > 1)
-			rates.items[rates.count - 2].to = span->from;
 	}
 	scan_end(&scan);
+	if (rates.count > 0)
+		qsort(rates.items, rates.count, sizeof(CacheSpan), compare_spans);
+	for (int i = 1; i < rates.count; i++)
+		rates.items[i - 1].to = rates.items[i].from;
 	cache_rates = rates;
 	cache_has_rates = true;
 }
