@@ -15,7 +15,7 @@ use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(
   new_server install_checks poll_until differences mismatches
-  open_session start_pgbench write_script
+  open_session start_pgbench is_running write_script
 );
 
 # new_server(name, options): a running server with the library preloaded.
@@ -44,7 +44,7 @@ max_connections = 100
 
 # install_checks(node, database): test.wait_until(), and test.mismatches(), which recounts
 # every limit from the rows of the ledger by its own rules: scopes compared as text, no
-# index, no roll-up. It serves limits for all models.
+# index, no roll-up.
 sub install_checks
 {
 	my ($node, $database) = @_;
@@ -52,16 +52,6 @@ sub install_checks
 	$node->safe_psql(
 		$database // 'postgres', q{
 CREATE SCHEMA test;
-CREATE FUNCTION test.is_below(scope text, above text) RETURNS boolean
-LANGUAGE sql IMMUTABLE
-RETURN scope = above OR starts_with(scope, above || '/');
-
-CREATE FUNCTION test.counts(account text, share text, scope text, user_id text) RETURNS boolean
-LANGUAGE sql IMMUTABLE
-RETURN CASE WHEN share IS NULL THEN test.is_below(scope, account)
-            ELSE test.is_below(scope, regexp_replace(account, '/user:[^/]*$', ''))
-                 AND user_id = share END;
-
 -- Returns once the query says true.
 CREATE PROCEDURE test.wait_until(query text, seconds int DEFAULT 60)
 LANGUAGE plpgsql
@@ -85,18 +75,30 @@ $$;
 CREATE FUNCTION test.mismatches() RETURNS SETOF text
 LANGUAGE sql VOLATILE
 BEGIN ATOMIC
-    WITH counters AS MATERIALIZED (SELECT * FROM quota._limit_usage()),
-    recount AS (
+    WITH facts AS (
+        SELECT e.scope::text AS scope, e.user_id, e.model, e.held_at, c.key AS resource,
+               c.value::numeric AS used, 0 AS held
+        FROM quota.events e, jsonb_each_text(e.charged::jsonb) c
+        UNION ALL
+        SELECT h.scope::text, h.user_id, h.model, h.held_at, c.key, 0, c.value::numeric
+        FROM quota.holds h, jsonb_each_text(h.amount::jsonb) c
+    ), counted AS MATERIALIZED (
+        -- Once for each account above, and once for the share of the user in each.
+        SELECT array_to_string((string_to_array(f.scope, '/'))[1:n], '/') AS account, s.share,
+               f.resource, f.model, f.held_at, f.used, f.held
+        FROM facts f, generate_series(1, cardinality(string_to_array(f.scope, '/'))) n,
+             LATERAL (SELECT '' UNION ALL SELECT f.user_id WHERE f.user_id IS NOT NULL) s (share)
+    ), recount AS (
         SELECT c.scope, c.resource, c.period_start, c.used, c.held,
-               (SELECT coalesce(sum((e.charged::jsonb ->> c.resource)::numeric), 0)
-                FROM quota.events e
-                WHERE test.counts(c.scope::text, c.user_id, e.scope::text, e.user_id)
-                  AND e.held_at >= c.period_start AND e.held_at < c.period_end) AS events_used,
-               (SELECT coalesce(sum((h.amount::jsonb ->> c.resource)::numeric), 0)
-                FROM quota.holds h
-                WHERE test.counts(c.scope::text, c.user_id, h.scope::text, h.user_id)
-                  AND h.held_at >= c.period_start AND h.held_at < c.period_end) AS holds_held
-        FROM counters c
+               coalesce(sum(f.used), 0) AS events_used, coalesce(sum(f.held), 0) AS holds_held
+        FROM quota._limit_usage() c
+        LEFT JOIN counted f
+            ON f.account = CASE WHEN c.user_id IS NULL THEN c.scope::text
+                                ELSE regexp_replace(c.scope::text, '/user:[^/]*$', '') END
+            AND f.share = coalesce(c.user_id, '') AND f.resource = c.resource
+            AND f.held_at >= c.period_start AND f.held_at < c.period_end
+            AND (c.model = '*' OR f.model LIKE replace(c.model, '*', '%'))
+        GROUP BY c.scope, c.resource, c.period_start, c.limit_id, c.used, c.held
     )
     SELECT format('%s %s from %s: used %s held %s, in the ledger %s and %s',
                   r.scope, r.resource, r.period_start, r.used, r.held, r.events_used, r.holds_held)
@@ -158,6 +160,13 @@ sub start_pgbench
 		'<', \undef, '>', \$output, '2>&1');
 
 	return ($handle, \$output);
+}
+
+# is_running(handle): whether the program has not ended; takes what it has printed.
+sub is_running
+{
+	my ($handle) = @_;
+	return $handle->pumpable && eval { $handle->pump_nb; 1 } && $handle->pumpable;
 }
 
 # open_session(node, database): a session that stays open. Its methods:
