@@ -1,0 +1,104 @@
+-- Verifies that:
+-- 1. the examples of docs/admin.md print what the page shows (test/docs.sh compares them).
+-- The database is the test's own, so that the page need not tell its names from others'.
+\set home :DBNAME
+\set SHOW_CONTEXT never
+SET client_min_messages = warning;
+DROP DATABASE IF EXISTS docs_admin;
+CREATE DATABASE docs_admin;
+\c docs_admin
+SET client_min_messages = warning;
+CREATE EXTENSION xavier_quota;
+SET timezone = 'UTC';
+SET intervalstyle = postgres;
+SET xavier_quota.clock = '2026-03-10 12:00+00';
+
+-- example: accounts
+SELECT quota.put_account('company:acme', attributes => '{"cost_center": 4711}') AS company;
+SELECT quota.put_account('company:acme/team:research') AS team;
+SELECT quota.put_account('company:acme/team:research/project:apollo') AS project;
+SELECT quota.put_account('user:ann') AS person;
+-- example: orphan
+SELECT quota.put_account('company:globex/project:zeus');
+-- example: members
+SELECT quota.put_member('company:acme', 'ann');
+SELECT quota.put_member('company:acme', 'bob');
+SELECT quota.put_member('company:acme/team:research', 'bob', active => false);
+-- example: member_check
+SELECT u AS user_id, v ->> 'allowed' AS allowed, v ->> 'message' AS message
+FROM unnest(ARRAY['ann', 'bob']) AS u, quota.check_amount(u, 'apollo', 'credit=1') AS v;
+-- example: plan
+SELECT quota.put_plan('team', '[
+    {"resource": "credit", "amount": 5000},
+    {"resource": "calls",  "amount": 20000},
+    {"resource": "storage", "amount": 10000}]');
+SELECT quota.put_account('company:acme', plan => 'team', attributes => '{"cost_center": 4711}') AS company;
+-- example: limits
+SELECT quota.set_limit('company:acme/user:*', 'credit', 100) AS each_user,
+       quota.set_limit('company:acme/user:ann', 'credit', 400) AS ann,
+       quota.set_limit('company:acme/team:research/project:apollo', 'credit', 50, '1 day from 2026-01-01 in Europe/Berlin') AS per_day,
+       quota.set_limit('company:acme/team:research/project:apollo', 'credit', 600, policy => 'soft') AS per_month;
+-- example: applied
+SELECT scope, period, "limit", policy, source FROM quota.admin_limits
+WHERE resource = 'credit' ORDER BY scope, period;
+-- example: raise
+SELECT quota.set_limit('company:acme/user:ann', 'credit', 500) AS ann;
+-- example: operators
+SELECT count(*) FROM quota.admin_limits WHERE scope = 'company:acme/user:ann';
+SET search_path = public, quota;
+SELECT scope, resource, "limit" FROM admin_limits WHERE scope <@ 'company:acme/team:research' ORDER BY "limit";
+-- example: drop
+SELECT quota.drop_limit(limit_id) FROM quota.admin_limits WHERE scope = 'company:acme/user:ann';
+-- example: models
+SELECT quota.allow_model('company:acme', 'writer-*');
+SELECT quota.deny_model('company:acme/team:research', 'writer-xl');
+-- example: model_check
+SELECT quota.set_rate_card(model, '{"max_output_tokens": 4096, "lines": [
+           {"meter": "input_tokens",  "price": "0.00001"},
+           {"meter": "output_tokens", "price": "0.00002"}]}') AS card_id, model
+FROM unnest(ARRAY['writer-1', 'writer-xl', 'painter-1']) AS model;
+SELECT model, v ->> 'allowed' AS allowed, v ->> 'message' AS message
+FROM unnest(ARRAY['writer-1', 'writer-xl', 'painter-1']) AS model,
+     quota.check('ann', 'apollo', model, '{"input_tokens": 10, "max_output_tokens": 10}') AS v;
+-- example: card
+SELECT quota.set_rate_card('writer-1', '{"max_output_tokens": 4096, "lines": [
+    {"meter": "input_tokens",  "price": "0.000008"},
+    {"meter": "output_tokens", "price": "0.000016"}]}', valid_from => '2026-04-01 00:00+00') AS card_id;
+SELECT model, card_id, valid_from, valid_to, in_force, lines FROM quota.admin_rate_cards
+WHERE model = 'writer-1' ORDER BY valid_from;
+-- example: rate
+SELECT quota.set_credit_rate(100) AS until_now;
+SELECT quota.set_price_adjustment('company:acme', 0.9);
+SELECT e ->> 'cost_usd' AS cost_usd, e -> 'amount' ->> 'credit' AS credit
+FROM unnest(ARRAY['company:acme', 'user:ann']::quota.scope[]) AS payer,
+     quota.estimate('writer-1', '{"input_tokens": 2000, "max_output_tokens": 500}', account => payer) AS e;
+-- example: end
+
+SELECT v ->> 'allowed' AS allowed FROM quota.reserve('ann', 'apollo', 'writer-1', '{"input_tokens": 2000, "max_output_tokens": 500}') AS v;
+SELECT quota.charge('ann', 'apollo', 'writer-1', '{"input_tokens": 40000, "output_tokens": 2000}') ->> 'state' AS state;
+SET xavier_quota.clock = '2026-03-10 12:05+00';
+
+-- example: view_accounts
+SELECT scope, plan, members, limits, active FROM quota.admin_accounts ORDER BY scope;
+-- example: view_limits
+SELECT scope, period, "limit", used, held, remaining, percent, state FROM quota.admin_limits
+WHERE resource = 'credit' ORDER BY percent DESC;
+-- example: view_projection
+SELECT scope, period, resets_at, projected_exhaustion FROM quota.admin_limits
+WHERE projected_exhaustion IS NOT NULL ORDER BY projected_exhaustion;
+-- example: view_holds
+SELECT scope, user_id, model, credit, age, overdue FROM quota.admin_holds ORDER BY held_at;
+-- example: view_events
+SELECT kind, scope, user_id, model, credit, cost_usd, late, overage FROM quota.admin_events ORDER BY recorded_at;
+-- example: view_usage
+SELECT day, company, project, user_id, model, resource, used, events FROM quota.admin_usage_daily
+ORDER BY day, resource;
+-- example: view_audit
+SELECT operation, before ->> 'amount' AS before, after ->> 'amount' AS after
+FROM quota.admin_audit
+WHERE relation = 'limits' AND coalesce(after, before) ->> 'scope' = 'company:acme/user:ann'
+ORDER BY changed_at;
+-- example: end
+
+\c :home
+DROP DATABASE docs_admin;
