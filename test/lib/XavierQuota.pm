@@ -35,6 +35,7 @@ sub new_server
 shared_preload_libraries = '$preload'
 timezone = 'UTC'
 log_statement = none
+jit = off
 max_connections = 100
 ) . ($options{settings} // ''));
 	$node->start;
