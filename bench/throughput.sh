@@ -7,7 +7,7 @@
 # naive   a counter row for each limit, updated under row locks (throughput/naive.sql)
 # quota   this extension
 #
-# Each is measured on one hot company and on a thousand. They take turns within every
+# Each is measured on one hot company and on a thousand. All take turns within every
 # round, so that whatever else the machine does meets them alike; each round gives one
 # ratio, and the table shows medians with the least and the greatest ratio. Connections
 # are warm, as a pool's are: the seconds in which the extension's connections meet each
@@ -31,7 +31,7 @@ measure() {
         END { print sum / n }' "$log"
 }
 
-# report FILE: medians of the lines "workload clients floor piped naive quota".
+# report FILE: medians of the lines "round clients workload floor piped naive quota".
 report() {
     awk '
     function median(values, n,    i, j, v)
@@ -46,49 +46,49 @@ report() {
         most = values[n]
         return n % 2 ? values[(n + 1) / 2] : (values[n / 2] + values[n / 2 + 1]) / 2
     }
-    function column(what,    i, v)
+    function speed(workload, clients, engine,    i, v)
     {
-        for (i = 1; i <= count[key]; i++)
-            v[i] = measured[key, i, what]
-        return median(v, count[key])
+        for (i = 1; i <= rounds; i++)
+            v[i] = measured[i, clients, workload, engine]
+        return median(v, rounds)
     }
-    function ratio(what,    middle)
+    function ratio(workload, clients, engine,    i, v, middle)
     {
-        middle = column(what)
-        printf " | %5.2f (%5.2f..%5.2f)", middle, least, most
+        for (i = 1; i <= rounds; i++)
+            v[i] = measured[i, clients, workload, "quota"] / measured[i, clients, workload, engine]
+        middle = median(v, rounds)
+        return sprintf("%5.2f (%5.2f..%5.2f)", middle, least, most)
+    }
+    function hot_to_spread(clients,    i, v, middle)
+    {
+        for (i = 1; i <= rounds; i++)
+            v[i] = measured[i, clients, "hot", "quota"] / measured[i, clients, "spread", "quota"]
+        middle = median(v, rounds)
+        return sprintf("%5.2f (%5.2f..%5.2f)", middle, least, most)
     }
     {
-        key = $1 " " $2
-        if (!(key in count))
-            order[++keys] = key
-        i = ++count[key]
-        measured[key, i, "floor"] = $3
-        measured[key, i, "piped"] = $4
-        measured[key, i, "naive"] = $5
-        measured[key, i, "quota"] = $6
-        measured[key, i, "of floor"] = $6 / $3
-        measured[key, i, "of piped"] = $6 / $4
-        measured[key, i, "of naive"] = $6 / $5
+        rounds = $1
+        if (!seen[$2]++)
+            clients[++kinds] = $2
+        measured[$1, $2, $3, "floor"] = $4
+        measured[$1, $2, $3, "piped"] = $5
+        measured[$1, $2, $3, "naive"] = $6
+        measured[$1, $2, $3, "quota"] = $7
     }
     END {
         print "companies clients |  floor  piped  naive  quota | quota/floor (range) | quota/piped (range) | quota/naive (range)"
-        for (k = 1; k <= keys; k++) {
-            key = order[k]
-            split(key, part, " ")
-            printf "%9d %7d | %6.0f %6.0f %6.0f ", part[1] == "hot" ? 1 : 1000, part[2], column("floor"), column("piped"), column("naive")
-            quota[key] = column("quota")
-            printf "%6.0f", quota[key]
-            ratio("of floor")
-            ratio("of piped")
-            ratio("of naive")
-            print ""
-        }
+        split("hot spread", workload, " ")
+        for (w = 1; w <= 2; w++)
+            for (k = 1; k <= kinds; k++)
+                printf "%9d %7d | %6.0f %6.0f %6.0f %6.0f | %s | %s | %s\n", w == 1 ? 1 : 1000, clients[k],
+                       speed(workload[w], clients[k], "floor"), speed(workload[w], clients[k], "piped"),
+                       speed(workload[w], clients[k], "naive"), speed(workload[w], clients[k], "quota"),
+                       ratio(workload[w], clients[k], "floor"), ratio(workload[w], clients[k], "piped"),
+                       ratio(workload[w], clients[k], "naive")
         print ""
-        for (k = 1; k <= keys; k++) {
-            split(order[k], part, " ")
-            if (part[1] == "hot" && ("spread " part[2]) in quota)
-                printf "quota on one company / on a thousand, %2d clients: %.2f\n", part[2], quota[order[k]] / quota["spread " part[2]]
-        }
+        print "          clients | quota on one company / on a thousand"
+        for (k = 1; k <= kinds; k++)
+            printf "%17d | %s\n", clients[k], hot_to_spread(clients[k])
     }' "$1"
 }
 
@@ -107,18 +107,18 @@ bench_throughput() {
     : > "$results"
 
     say "$ROUNDS rounds of $SECONDS_EACH s, clients $CLIENTS"
-    for workload in hot spread; do
-        for clients in $CLIENTS; do
-            for round in $(seq "$ROUNDS"); do
+    for clients in $CLIENTS; do
+        for round in $(seq "$ROUNDS"); do
+            for workload in hot spread; do
                 for i in 0 1 2 3; do
                     engine=${ENGINES[(i + round) % 4]}
                     RUN_NUMBER=$((RUN_NUMBER + 1))
                     tps[$engine]=$(measure "$engine" "$workload" "$clients")
                 done
-                echo "$workload $clients ${tps[floor]} ${tps[piped]} ${tps[naive]} ${tps[quota]}" >> "$results"
+                echo "$round $clients $workload ${tps[floor]} ${tps[piped]} ${tps[naive]} ${tps[quota]}" >> "$results"
             done
-            say "$workload, $clients clients: done"
         done
+        say "$clients clients: done"
     done
     echo
     report "$results"
