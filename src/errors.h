@@ -25,7 +25,6 @@
 #define ERRCODE_QUOTA_HOLD_SETTLED MAKE_SQLSTATE('X', 'Q', '1', '0', '1')
 #define ERRCODE_QUOTA_HOLD_RELEASED MAKE_SQLSTATE('X', 'Q', '1', '0', '2')
 #define ERRCODE_QUOTA_KEY_REUSED MAKE_SQLSTATE('X', 'Q', '1', '0', '3')
-#define ERRCODE_QUOTA_HOLD_BUSY MAKE_SQLSTATE('X', 'Q', '1', '0', '4')
 
 /* XQ2: the request, usage or rate card cannot be priced */
 #define ERRCODE_QUOTA_INVALID_REQUEST MAKE_SQLSTATE('X', 'Q', '2', '0', '1')
