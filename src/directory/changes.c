@@ -334,6 +334,7 @@ static const DefinitionClass definition_classes[] = {
 	{"plans", true, true, false, {"plan"}},
 	{"plan_limits", true, true, false, {"version", "plan", "resource", "model", "period"}},
 	{"resources", true, true, false, {"resource", "kind"}},
+	{"credit_rates", true, true, false, {"valid_from", "credits_per_usd"}},
 };
 
 static const DefinitionClass *
