@@ -45,6 +45,11 @@ BEGIN
 END
 $block$;
 
+-- Partitions have the row triggers of their parent, but not those of statements.
+CREATE TRIGGER ledger_truncated AFTER TRUNCATE ON quota.events_default
+    FOR EACH STATEMENT EXECUTE FUNCTION quota._ledger_changed();
+ALTER TABLE quota.events_default ENABLE ALWAYS TRIGGER ledger_truncated;
+
 CREATE TRIGGER event_refuses_change BEFORE UPDATE OR DELETE ON quota.events
     FOR EACH ROW EXECUTE FUNCTION quota._event_refuses_change();
 ALTER TABLE quota.events ENABLE ALWAYS TRIGGER event_refuses_change;

@@ -198,6 +198,9 @@ BEGIN
     PERFORM quota._end_own_write();
     EXECUTE format('ALTER TABLE quota.%I ADD PRIMARY KEY (hold_id, seq)', partition_name);
     EXECUTE format('CREATE INDEX ON quota.%I (root_id, origin, xid)', partition_name);
+    EXECUTE format('CREATE TRIGGER ledger_truncated AFTER TRUNCATE ON quota.%I '
+                   'FOR EACH STATEMENT EXECUTE FUNCTION quota._ledger_changed()', partition_name);
+    EXECUTE format('ALTER TABLE quota.%I ENABLE ALWAYS TRIGGER ledger_truncated', partition_name);
     EXECUTE format('COMMENT ON TABLE quota.%I IS %L', partition_name,
                    'Events of holds of ' || to_char(lower_bound, 'FMMonth YYYY') || ' (UTC)');
     EXECUTE format('ALTER TABLE quota.events ATTACH PARTITION quota.%I FOR VALUES FROM (%L) TO (%L)',

@@ -54,4 +54,18 @@
 	index_beginscan((heap), (index), (snapshot), (nkeys), 0)
 #endif
 
+/* ExecInsertIndexTuples() can be told to update summarizing indexes only since 16. */
+#if PG_VERSION_NUM >= 160000
+#define compat_insert_index_tuples(indexes, slot, estate) \
+	((void) ExecInsertIndexTuples((indexes), (slot), (estate), false, false, NULL, NIL, false))
+#else
+#define compat_insert_index_tuples(indexes, slot, estate) \
+	((void) ExecInsertIndexTuples((indexes), (slot), (estate), false, false, NULL, NIL))
+#endif
+
+/* What says that a function does not return stands in front of it since 18. */
+#ifndef pg_noreturn
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 #endif /* XAVIER_QUOTA_COMPAT_H */

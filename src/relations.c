@@ -32,6 +32,7 @@ static const char *const relation_names[REL_COUNT] = {
 };
 
 static bool cache_valid = false;
+static uint64 cache_invalidations = 0; /* heard of while the cache was not valid */
 static Oid cache_extension;
 static Oid cache_relations[REL_COUNT];
 
@@ -39,7 +40,7 @@ static void
 relations_invalidate(Datum arg pg_attribute_unused(), Oid relid)
 {
 	if (!cache_valid)
-		return;
+		cache_invalidations++;
 	if (!OidIsValid(relid))
 		cache_valid = false;
 	for (int i = 0; i < REL_COUNT && cache_valid; i++)
@@ -88,7 +89,7 @@ relations_check_version(void)
 }
 
 static void
-relations_fill(void)
+relations_look_up(void)
 {
 	Oid namespace_oid = get_namespace_oid(QUOTA_SCHEMA, false);
 
@@ -103,7 +104,30 @@ relations_fill(void)
 					 errmsg("relation \"%s.%s\" does not exist", QUOTA_SCHEMA, relation_names[i]),
 					 errhint("Create the extension \"%s\" again.", EXTENSION_NAME)));
 	}
+}
+
+/* What changes while it is being looked up, is looked up again. */
+static void
+relations_fill(void)
+{
+	uint64 before;
+
+	do
+	{
+		before = cache_invalidations;
+		relations_look_up();
+	} while (before != cache_invalidations);
 	cache_valid = true;
+}
+
+/*
+ * quota_exists
+ *		Says whether this database has the extension.
+ */
+bool
+quota_exists(void)
+{
+	return cache_valid || OidIsValid(get_extension_oid(EXTENSION_NAME, true));
 }
 
 /*

@@ -23,5 +23,6 @@ typedef enum QuotaRelation
 extern void relations_init(void);
 extern Oid quota_relation(QuotaRelation relation);
 extern Oid quota_extension(void);
+extern bool quota_exists(void);
 
 #endif /* XAVIER_QUOTA_RELATIONS_H */

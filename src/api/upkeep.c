@@ -278,12 +278,15 @@ Datum
 quota_limit_levels(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Scope *account = PG_GETARG_SCOPE_P(0);
-	uint32 root_hash = scope_root_hash(account);
+	Scope *account;
+	uint32 root_hash;
 	TimestampTz now = clock_now();
 	SpendLimits *limits;
 	Spender spender;
 
+	operation_require(fcinfo, 0, "account");
+	account = PG_GETARG_SCOPE_P(0);
+	root_hash = scope_root_hash(account);
 	InitMaterializedSRF(fcinfo, 0);
 	if (!payer_find_account(account, &spender))
 		return (Datum) 0;

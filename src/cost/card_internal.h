@@ -5,6 +5,7 @@
 #ifndef XAVIER_QUOTA_COST_CARD_INTERNAL_H
 #define XAVIER_QUOTA_COST_CARD_INTERNAL_H
 
+#include "compat.h"
 #include "cost/plan.h"
 
 /* Where in the card something is, for errors. */
@@ -40,8 +41,7 @@ card_value_array(const JsonbValue *value)
 }
 
 /* Functions in card_value.c; all of them raise XQ202, naming the place and the key. */
-extern void
-card_fail(const CardPlace *place, const char *key, const char *detail) pg_attribute_noreturn();
+pg_noreturn extern void card_fail(const CardPlace *place, const char *key, const char *detail);
 extern char *card_key_name(const JsonbValue *key);
 extern int128
 card_read_decimal(const CardPlace *place, const char *key, const JsonbValue *value, int scale);

@@ -5,6 +5,7 @@
 #ifndef XAVIER_QUOTA_COST_USAGE_H
 #define XAVIER_QUOTA_COST_USAGE_H
 
+#include "compat.h"
 #include "cost/vocabulary.h"
 #include "utils/jsonb.h"
 
@@ -70,9 +71,8 @@ extern void usage_check_parts(const Usage *usage);
 extern int64 usage_multiply(int64 a, int64 b, const char *key);
 extern void usage_assume(Assumptions *assumptions, const char *text);
 extern char *usage_clip(const char *text, int length);
-extern void usage_fail_unknown(const char *key, int length) pg_attribute_noreturn();
-extern void
-usage_fail(const char *key, const char *detail, const char *hint) pg_attribute_noreturn();
+pg_noreturn extern void usage_fail_unknown(const char *key, int length);
+pg_noreturn extern void usage_fail(const char *key, const char *detail, const char *hint);
 
 /* Functions in provider.c */
 extern void provider_read(Jsonb *document, bool reasoning_is_additional, Usage *usage,

@@ -102,6 +102,19 @@ changes_renew_private_id(void)
 	private_id = counted && escrow_is_attached() ? escrow_next_private_id() : 0;
 }
 
+/* Finds the note of a level among the first ones, NULL if there is none. */
+static ChangeNote *
+changes_find_note(int count, int level, bool global, uint32 root_hash)
+{
+	for (int i = 0; i < count; i++)
+	{
+		if (notes[i].nest_level == level && notes[i].global == global &&
+			(global || notes[i].root_hash == root_hash))
+			return &notes[i];
+	}
+	return NULL;
+}
+
 /*
  * changes_note
  *		Notes a change by the current subtransaction.
@@ -110,18 +123,13 @@ static void
 changes_note(bool global, uint32 root_hash, bool counted, bool names)
 {
 	int level = GetCurrentTransactionNestLevel();
-	ChangeNote *note = NULL;
+	ChangeNote *note = changes_find_note(note_count, level, global, root_hash);
 
-	if (note_count >= NOTES_MAX && !global)
+	if (note == NULL && note_count >= NOTES_MAX && !global)
 	{
 		global = true;
 		counted = true;
-	}
-	for (int i = 0; i < note_count && note == NULL; i++)
-	{
-		if (notes[i].nest_level == level && notes[i].global == global &&
-			(global || notes[i].root_hash == root_hash))
-			note = &notes[i];
+		note = changes_find_note(note_count, level, true, 0);
 	}
 	if (note == NULL)
 	{
@@ -212,6 +220,10 @@ changes_lock_for_commit(void)
 {
 	if (note_count == 0 || !escrow_is_attached() || RecoveryInProgress())
 		return;
+
+	/* Whoever has dropped the extension since has kept everybody out in doing so. */
+	if (!quota_exists())
+		return;
 	qsort(notes, note_count, sizeof(ChangeNote), compare_roots);
 	for (int i = 0; i < note_count; i++)
 	{
@@ -288,6 +300,7 @@ changes_subxact_callback(SubXactEvent event, SubTransactionId mine pg_attribute_
 						 void *arg pg_attribute_unused())
 {
 	int level = GetCurrentTransactionNestLevel();
+	bool dropped = false;
 	int kept = 0;
 
 	if (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB)
@@ -296,17 +309,31 @@ changes_subxact_callback(SubXactEvent event, SubTransactionId mine pg_attribute_
 		own_write = false;
 	for (int i = 0; i < note_count; i++)
 	{
-		ChangeNote *note = &notes[i];
+		ChangeNote note = notes[i];
+		ChangeNote *above = NULL;
 
-		if (note->nest_level >= level && event == SUBXACT_EVENT_ABORT_SUB)
+		if (note.nest_level >= level && event == SUBXACT_EVENT_ABORT_SUB)
+		{
+			dropped = true;
 			continue;
-		if (note->nest_level >= level)
-			note->nest_level = level - 1;
-		notes[kept++] = *note;
+		}
+		if (note.nest_level >= level)
+		{
+			/* Merged, so that a loop with a subtransaction per turn does not grow the list. */
+			note.nest_level = level - 1;
+			above = changes_find_note(kept, level - 1, note.global, note.root_hash);
+		}
+		if (above != NULL)
+		{
+			above->counted |= note.counted;
+			above->names |= note.names;
+		}
+		else
+			notes[kept++] = note;
 	}
-	if (kept != note_count)
+	note_count = kept;
+	if (dropped)
 	{
-		note_count = kept;
 		local_epoch++;
 		changes_renew_private_id();
 	}
@@ -319,7 +346,7 @@ typedef struct DefinitionClass
 	bool global;            /* belongs to no root */
 	bool counted_rows;      /* a row that comes or goes changes what is counted */
 	bool names;             /* a row that comes adds a name */
-	const char *counted[8]; /* columns whose change does too */
+	const char *counted[9]; /* columns whose change does too */
 } DefinitionClass;
 
 static const DefinitionClass definition_classes[] = {
@@ -330,9 +357,14 @@ static const DefinitionClass definition_classes[] = {
 	 false,
 	 true,
 	 false,
-	 {"root_id", "version", "account_id", "user_id", "child_kind", "resource", "model", "period"}},
+	 {"root_id", "limit_id", "version", "account_id", "user_id", "child_kind", "resource", "model",
+	  "period"}},
 	{"plans", true, true, false, {"plan"}},
-	{"plan_limits", true, true, false, {"version", "plan", "resource", "model", "period"}},
+	{"plan_limits",
+	 true,
+	 true,
+	 false,
+	 {"limit_id", "version", "plan", "resource", "model", "period"}},
 	{"resources", true, true, false, {"resource", "kind"}},
 	{"credit_rates", true, true, false, {"valid_from", "credits_per_usd"}},
 };

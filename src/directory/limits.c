@@ -297,11 +297,11 @@ limits_of_spender(const Spender *spender, uint32 root_hash)
 	entry->context = NULL;
 	{
 		MemoryContext context =
-			AllocSetContextCreate(limits_context, "xavier_quota limits of a path",
+			AllocSetContextCreate(CurrentMemoryContext, "xavier_quota limits of a path",
 								  ALLOCSET_SMALL_SIZES);
 
-		/* On error the context stays with its parent until the cache is emptied. */
 		limits_read(spender, &entry->limits, context);
+		MemoryContextSetParent(context, limits_context);
 		entry->context = context;
 	}
 	entry->generation = generation;

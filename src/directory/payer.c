@@ -453,8 +453,10 @@ payer_refresh(PayerEntry *entry, const char *user_id, const char *project_id)
 		retire_context(entry->context);
 	entry->context = NULL;
 	memset(&entry->generation, 0, sizeof(Generation));
-	context = AllocSetContextCreate(payer_context, "xavier_quota payer", ALLOCSET_SMALL_SIZES);
+	context =
+		AllocSetContextCreate(CurrentMemoryContext, "xavier_quota payer", ALLOCSET_SMALL_SIZES);
 	payer_read(user_id, project_id, &entry->payer, context);
+	MemoryContextSetParent(context, payer_context);
 	entry->extension = quota_extension();
 	entry->local_epoch = changes_local_epoch();
 	entry->context = context;
@@ -490,9 +492,13 @@ payer_enter(const char *user_id, const char *project_id, Generation *generation)
 		if (payer_is_current(entry, project_id, *generation))
 			return &entry->payer;
 		payer_refresh(entry, user_id, project_id);
-		entry->generation = *generation;
+
+		/* What was read under the lock of another root is read again under the right one. */
 		if (entry->payer.root_hash == root_hash)
+		{
+			entry->generation = *generation;
 			return &entry->payer;
+		}
 	}
 }
 

@@ -51,16 +51,29 @@ set_root_tag(LOCKTAG *tag, uint32 root_hash, uint16 kind)
 	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId, quota_relation(REL_ACCOUNTS), root_hash, kind);
 }
 
+/* Locks the relation of that name, not one that was dropped while we waited for it. */
+static void
+lock_global(LOCKMODE mode)
+{
+	Oid relation;
+
+	do
+	{
+		relation = quota_relation(REL_GLOBAL_LOCK);
+		LockRelationOid(relation, mode);
+	} while (relation != quota_relation(REL_GLOBAL_LOCK));
+}
+
 void
 lock_global_shared(void)
 {
-	LockRelationOid(quota_relation(REL_GLOBAL_LOCK), RowExclusiveLock);
+	lock_global(RowExclusiveLock);
 }
 
 void
 lock_global_exclusive(void)
 {
-	LockRelationOid(quota_relation(REL_GLOBAL_LOCK), ShareRowExclusiveLock);
+	lock_global(ShareRowExclusiveLock);
 }
 
 void

@@ -189,8 +189,14 @@ ledger_find_hold(const pg_uuid_t *id, Hold *hold)
 
 	hold_scan_key(&key, id);
 	scan = compat_index_beginscan(holds, index, SnapshotSelf, 1);
-	index_rescan(scan, &key, 1, NULL, 0);
-	found = index_getnext_slot(scan, ForwardScanDirection, slot);
+	found = false;
+
+	/* A row that extend() moves between the index and the table is there at a second look. */
+	for (int look = 0; look < 2 && !found; look++)
+	{
+		index_rescan(scan, &key, 1, NULL, 0);
+		found = index_getnext_slot(scan, ForwardScanDirection, slot);
+	}
 	if (found)
 		hold_from_slot(slot, hold);
 	index_endscan(scan);

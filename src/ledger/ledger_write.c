@@ -7,6 +7,9 @@
  * which is what they are there to tell apart (see directory/changes.c); the
  * tables have no foreign keys and no check constraints.
  *
+ * Indexes, columns and partitions that a DBA has added are kept up: indexes on
+ * expressions or with a predicate through the executor, columns as null.
+ *
  * Every function ends with CommandCounterIncrement, so that what follows in the
  * transaction sees the row. Invariant (5): the counters that a row changes are
  * pinned before it is written.
@@ -21,7 +24,9 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/indexing.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "executor/executor.h"
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
 #include "utils/builtins.h"
@@ -31,6 +36,7 @@
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
 
+#include "compat.h"
 #include "ledger/ledger_internal.h"
 #include "relations.h"
 
@@ -92,6 +98,81 @@ row_set_levels(RowBuilder *row, int column, const Spender *spender)
 									FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
+/* Makes the tuple; columns that somebody has added to the table are null. */
+static HeapTuple
+row_form_tuple(Relation rel, RowBuilder *row, int columns)
+{
+	int natts = RelationGetNumberOfAttributes(rel);
+	Datum *values = row->values;
+	bool *nulls = row->nulls;
+
+	Assert(natts >= columns);
+	if (natts > columns)
+	{
+		values = palloc0(sizeof(Datum) * natts);
+		nulls = palloc(sizeof(bool) * natts);
+		memset(nulls, true, sizeof(bool) * natts);
+		memcpy(values, row->values, sizeof(Datum) * columns);
+		memcpy(nulls, row->nulls, sizeof(bool) * columns);
+	}
+	return heap_form_tuple(RelationGetDescr(rel), values, nulls);
+}
+
+/* Says whether the indexes are of the simple kind that catalogs have. */
+static bool
+indexes_are_plain(CatalogIndexState indexes)
+{
+	for (int i = 0; i < indexes->ri_NumIndices; i++)
+	{
+		const IndexInfo *info = indexes->ri_IndexRelationInfo[i];
+
+		if (info->ii_Expressions != NIL || info->ii_Predicate != NIL ||
+			info->ii_ExclusionOps != NULL)
+			return false;
+	}
+	return true;
+}
+
+/* Inserts a row and its index entries, those of indexes on expressions by the executor. */
+static void
+row_insert(Relation rel, HeapTuple tuple)
+{
+	CatalogIndexState indexes = CatalogOpenIndexes(rel);
+
+	if (indexes_are_plain(indexes))
+		CatalogTupleInsertWithInfo(rel, tuple, indexes);
+	else
+	{
+		EState *estate = CreateExecutorState();
+		TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsHeapTuple);
+
+		simple_heap_insert(rel, tuple);
+		ExecStoreHeapTuple(tuple, slot, false);
+		compat_insert_index_tuples(indexes, slot, estate);
+		ExecDropSingleTupleTableSlot(slot);
+		FreeExecutorState(estate);
+	}
+	CatalogCloseIndexes(indexes);
+}
+
+/* Replaces a row; where the executor is needed, by another one. */
+static void
+row_update(Relation rel, ItemPointer tid, HeapTuple tuple)
+{
+	CatalogIndexState indexes = CatalogOpenIndexes(rel);
+	bool plain = indexes_are_plain(indexes);
+
+	if (plain)
+		CatalogTupleUpdateWithInfo(rel, tid, tuple, indexes);
+	CatalogCloseIndexes(indexes);
+	if (!plain)
+	{
+		simple_heap_delete(rel, tid);
+		CommandCounterIncrement();
+		row_insert(rel, tuple);
+	}
+}
+
 static HeapTuple
 hold_form_tuple(Relation holds, const Hold *hold)
 {
@@ -109,7 +190,7 @@ hold_form_tuple(Relation holds, const Hold *hold)
 	row_set_id(&row, HOLD_CARD_ID, hold->card_id);
 	row_set_pointer(&row, HOLD_REQUEST, hold->request);
 	row_set(&row, HOLD_SEQ, Int16GetDatum(hold->seq));
-	return heap_form_tuple(RelationGetDescr(holds), row.values, row.nulls);
+	return row_form_tuple(holds, &row, HOLD_COLUMNS);
 }
 
 /*
@@ -122,7 +203,7 @@ ledger_insert_hold(const Hold *hold)
 	Relation holds = table_open(quota_relation(REL_HOLDS), RowExclusiveLock);
 	HeapTuple tuple = hold_form_tuple(holds, hold);
 
-	CatalogTupleInsert(holds, tuple);
+	row_insert(holds, tuple);
 	heap_freetuple(tuple);
 	table_close(holds, NoLock);
 	CommandCounterIncrement();
@@ -138,7 +219,7 @@ ledger_update_hold(Relation holds, const Hold *hold)
 	HeapTuple tuple = hold_form_tuple(holds, hold);
 	ItemPointerData tid = hold->tid;
 
-	CatalogTupleUpdate(holds, &tid, tuple);
+	row_update(holds, &tid, tuple);
 	heap_freetuple(tuple);
 	CommandCounterIncrement();
 }
@@ -174,15 +255,19 @@ events_open_partition(Relation events, TimestampTz held_at)
 		PartitionKey key = RelationGetPartitionKey(events);
 		PartitionDesc desc = RelationGetPartitionDesc(events, true);
 		Datum value = TimestampTzGetDatum(held_at);
-		bool equal;
-		int bound;
-		int index;
+		int index = -1;
 
-		bound = partition_range_datum_bsearch(key->partsupfunc, key->partcollation, desc->boundinfo,
-											  1, &value, &equal);
-		index = desc->boundinfo->indexes[bound + 1];
-		if (index < 0)
-			index = desc->boundinfo->default_index;
+		/* There are no bounds at all where there are no partitions. */
+		if (desc->nparts > 0)
+		{
+			bool equal;
+			int bound = partition_range_datum_bsearch(key->partsupfunc, key->partcollation,
+													  desc->boundinfo, 1, &value, &equal);
+
+			index = desc->boundinfo->indexes[bound + 1];
+			if (index < 0)
+				index = desc->boundinfo->default_index;
+		}
 		if (index < 0)
 			ereport(ERROR, (errcode(ERRCODE_CHECK_VIOLATION),
 							errmsg("no partition of relation \"quota.events\" found for an event"),
@@ -194,6 +279,11 @@ events_open_partition(Relation events, TimestampTz held_at)
 			table_close(partition, NoLock);
 		previous = desc->oids[index];
 		partition = table_open(previous, RowExclusiveLock);
+		if (partition->rd_rel->relkind != RELKIND_RELATION)
+			ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+							errmsg("partition \"%s\" of relation \"quota.events\" is not a table",
+								   RelationGetRelationName(partition)),
+							errhint("Attach an ordinary table in its place.")));
 	}
 }
 
@@ -235,14 +325,14 @@ ledger_insert_event(const Event *event)
 	row_set(&row, EVENT_ORIGIN, Int64GetDatum((int64) GetSystemIdentifier()));
 	row_set(&row, EVENT_XID, FullTransactionIdGetDatum(GetTopFullTransactionId()));
 
-	tuple = heap_form_tuple(RelationGetDescr(events), row.values, row.nulls);
+	tuple = row_form_tuple(events, &row, EVENT_COLUMNS);
 	map = convert_tuples_by_name(RelationGetDescr(events), RelationGetDescr(partition));
 	if (map != NULL)
 	{
 		tuple = execute_attr_map_tuple(tuple, map);
 		free_conversion_map(map);
 	}
-	CatalogTupleInsert(partition, tuple);
+	row_insert(partition, tuple);
 	table_close(partition, NoLock);
 	table_close(events, NoLock);
 	CommandCounterIncrement();
@@ -264,8 +354,8 @@ ledger_insert_key(int64 root_id, const char *key, const KeyRecord *record, Times
 	row_set(&row, KEY_FINGERPRINT, Int64GetDatum(record->fingerprint));
 	row_set_pointer(&row, KEY_HOLD_ID, &record->hold_id);
 	row_set(&row, KEY_CREATED_AT, TimestampTzGetDatum(created_at));
-	tuple = heap_form_tuple(RelationGetDescr(keys), row.values, row.nulls);
-	CatalogTupleInsert(keys, tuple);
+	tuple = row_form_tuple(keys, &row, KEY_COLUMNS);
+	row_insert(keys, tuple);
 	heap_freetuple(tuple);
 	table_close(keys, NoLock);
 	CommandCounterIncrement();
