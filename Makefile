@@ -13,7 +13,7 @@ PG_CFLAGS = -Wall -Wextra -Werror -Wno-declaration-after-statement
 # The install script, joined from its parts in the order of reading.
 PARTS = $(sort $(wildcard schema/*.sql))
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
-EXTRA_CLEAN = $(DATA_built) $(OBJS:.o=.bc) results regression.diffs regression.out output_iso .run/regress
+EXTRA_CLEAN = $(DATA_built) $(OBJS:.o=.bc) results regression.diffs regression.out output_iso .run/regress .run/isolation
 
 # pg_regress and the isolation tester each start a private server of their own.
 REGRESS := $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
