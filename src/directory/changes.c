@@ -436,13 +436,16 @@ row_root_hash(TriggerData *trigger, HeapTuple tuple, bool *found)
 static void
 note_row(TriggerData *trigger, HeapTuple tuple, bool counted, bool names)
 {
+	int level = GetCurrentTransactionNestLevel();
+	const ChangeNote *all = changes_find_note(note_count, level, true, 0);
 	bool found;
 	uint32 root_hash;
 
 	/* A restore writes millions of rows: once all stands still, do not ask whose they are. */
-	if (changes_has_counted(true, 0) && !names)
+	if (all != NULL && all->counted && !names)
 	{
 		local_epoch++;
+		changes_renew_private_id();
 		return;
 	}
 	root_hash = row_root_hash(trigger, tuple, &found);
