@@ -22,6 +22,9 @@ TEMP_SERVER = --temp-config=$(CURDIR)/test/server.conf --temp-instance=$(CURDIR)
 REGRESS_OPTS = $(TEMP_SERVER)/regress
 ISOLATION_OPTS = $(TEMP_SERVER)/isolation
 REGRESS_PREP = .run
+# The same for whoever runs them, with any version.
+NO_LOCALE = 1
+ENCODING = UTF8
 PROVE_TESTS := $(sort $(wildcard test/t/*.pl))
 TAP_TESTS := $(if $(PROVE_TESTS),1)
 
