@@ -10,6 +10,7 @@ CREATE DATABASE docs_admin;
 SET client_min_messages = warning;
 CREATE EXTENSION xavier_quota;
 SET timezone = 'UTC';
+SET datestyle = 'ISO';
 SET intervalstyle = postgres;
 SET xavier_quota.clock = '2026-03-10 12:00+00';
 

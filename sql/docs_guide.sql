@@ -10,6 +10,7 @@ CREATE DATABASE docs_guide;
 SET client_min_messages = warning;
 CREATE EXTENSION xavier_quota;
 SET timezone = 'UTC';
+SET datestyle = 'ISO';
 SET xavier_quota.clock = '2026-03-10 12:00+00';
 
 SELECT count(quota.put_account(scope)) AS accounts

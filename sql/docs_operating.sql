@@ -11,10 +11,11 @@ CREATE DATABASE docs_operating;
 SET client_min_messages = warning;
 CREATE EXTENSION xavier_quota;
 SET timezone = 'UTC';
+SET datestyle = 'ISO';
 
 -- example: settings
 SELECT name, boot_val AS "default", unit, context FROM pg_settings
-WHERE name LIKE 'xavier\_quota.%' ORDER BY name;
+WHERE name LIKE 'xavier\_quota.%' ORDER BY name COLLATE "C";
 -- example: maintenance
 CALL quota.run_maintenance();
 SELECT job, schedule, last_error, overdue FROM quota.admin_jobs ORDER BY job;

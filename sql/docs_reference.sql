@@ -11,6 +11,7 @@ CREATE DATABASE docs_reference;
 SET client_min_messages = warning;
 CREATE EXTENSION xavier_quota;
 SET timezone = 'UTC';
+SET datestyle = 'ISO';
 SET xavier_quota.clock = '2026-03-10 12:00+00';
 
 -- Whoever adds one writes it into the page as well.

@@ -10,6 +10,7 @@ CREATE DATABASE docs_security;
 SET client_min_messages = warning;
 CREATE EXTENSION xavier_quota;
 SET timezone = 'UTC';
+SET datestyle = 'ISO';
 SELECT count(quota.put_account(scope)) AS accounts
 FROM unnest(ARRAY['company:acme', 'company:acme/project:apollo']::quota.scope[]) AS scope;
 SELECT quota.put_member('company:acme', 'ann');
