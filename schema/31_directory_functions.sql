@@ -547,7 +547,8 @@ BEGIN
                   HINT = 'Call quota.put_plan() with the limits that shall remain.';
     END IF;
     RAISE EXCEPTION 'limit % does not exist', limit_id
-        USING ERRCODE = 'XQ008';
+        USING ERRCODE = 'XQ008',
+              HINT = 'See limit_id in quota.admin_limits.';
 END
 $function$;
 COMMENT ON FUNCTION quota.drop_limit(bigint) IS

@@ -170,7 +170,8 @@ BEGIN
                       HINT = 'Prices are adjusted for a whole company, or for a user''s own projects.';
         END IF;
         RAISE EXCEPTION 'account "%" does not exist', account
-            USING ERRCODE = 'XQ005';
+            USING ERRCODE = 'XQ005',
+                  HINT = format('Create it with quota.put_account(%L).', account);
     END IF;
 
     LOCK TABLE quota.price_adjustments IN SHARE ROW EXCLUSIVE MODE;

@@ -48,7 +48,8 @@ root_of_scope(const Scope *scope)
 		elog(ERROR, "could not look up a root account");
 	if (SPI_processed == 0)
 		ereport(ERROR, (errcode(ERRCODE_QUOTA_UNKNOWN_ACCOUNT),
-						errmsg("account \"%s\" does not exist", root)));
+						errmsg("account \"%s\" does not exist", root),
+						errhint("Create it with quota.put_account().")));
 	root_id =
 		DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_finish();
