@@ -286,6 +286,7 @@ AS $function$
 -- Runs one step of a job.
 -- Returns: how many rows it has dealt with.
 DECLARE
+    month timestamptz;
     created bigint := 0;
 BEGIN
     IF job = 'expire' THEN
@@ -295,8 +296,16 @@ BEGIN
     ELSIF job = 'purge' THEN
         RETURN quota._purge();
     END IF;
-    FOR month IN 0 .. 2 LOOP
-        IF quota._create_partition(quota.now() + make_interval(months => month)) THEN
+    -- This month and the next two, and those of which the default partition has events
+    -- because the job was late. Two jobs come one after the other: having read the table,
+    -- both would wait for each other to write it.
+    LOCK TABLE quota.events_default IN SHARE UPDATE EXCLUSIVE MODE;
+    FOREACH month IN ARRAY ARRAY(
+        SELECT quota.now() + make_interval(months => ahead) FROM generate_series(0, 2) ahead
+        UNION ALL
+        SELECT DISTINCT date_trunc('month', e.held_at, 'UTC') FROM quota.events_default e)
+    LOOP
+        IF quota._create_partition(month) THEN
             created := created + 1;
         END IF;
     END LOOP;
