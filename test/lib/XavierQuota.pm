@@ -151,13 +151,13 @@ sub write_script
 	return $path;
 }
 
-# start_pgbench(node, arguments): starts pgbench; returns a handle for finish() and a
+# start_pgbench(node, database, arguments): starts pgbench; returns a handle for finish() and a
 # reference to what it prints.
 sub start_pgbench
 {
-	my ($node, @arguments) = @_;
+	my ($node, $database, @arguments) = @_;
 	my $output = '';
-	my $handle = IPC::Run::start([ 'pgbench', '-n', @arguments, $node->connstr('postgres') ],
+	my $handle = IPC::Run::start([ 'pgbench', '-n', @arguments, $node->connstr($database) ],
 		'<', \undef, '>', \$output, '2>&1');
 
 	return ($handle, \$output);

@@ -55,7 +55,7 @@ sub race
 
 	$before //= 'NULL';
 	$gate->query("TRUNCATE answers; SELECT pg_advisory_lock(i) FROM generate_series(1, $ROUNDS) i");
-	my ($clients, $output) = start_pgbench($node, '-f', $script, '-M', 'extended',
+	my ($clients, $output) = start_pgbench($node, 'postgres', '-f', $script, '-M', 'extended',
 		'-c', $CLIENTS, '-j', 2, '-t', $ROUNDS, '-D', 'round=0', '-D', "project=$project");
 
 	for my $round (1 .. $ROUNDS)

@@ -198,7 +198,7 @@ for my $company ('exact', 'any')
 		push @files, '-f', $file . ($level eq 'READ COMMITTED' ? '@4' : '@1');
 	}
 	push @files, '-f', write_script("$company.pgbench", sprintf $single, @arguments) . '@4';
-	push @clients, [ start_pgbench($node, @files, '-c', 8, '-j', 1, '-T', $SECONDS, '--max-tries', 0) ];
+	push @clients, [ start_pgbench($node, 'postgres', @files, '-c', 8, '-j', 1, '-T', $SECONDS, '--max-tries', 0) ];
 }
 
 # Meanwhile: upkeep, and every kind of change of definitions. A change may give up where

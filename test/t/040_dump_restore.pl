@@ -20,7 +20,7 @@ my $dumps = $PostgreSQL::Test::Utils::tmp_check;
 
 install_checks($source);
 
-# Everything there is to restore: definitions of every kind, four months of usage of
+# Everything there is to restore: definitions of every kind, five months of usage of
 # which one has no partition of its own, a tail that is not folded, open holds, keys.
 my $session = open_session($source);
 $session->query(
@@ -46,7 +46,7 @@ SELECT quota.set_limit('company:acme/project:apollo/user:ann', 'credit', 55, ove
 SELECT quota.set_limit('user:ann', 'credit', 9);
 });
 for my $time ('2025-11-02 08:00:00', '2026-01-15 23:59:59.999999', '2026-02-28 12:00:01',
-	'2026-03-01 00:00:00', '2026-03-20 12:00:00')
+	'2026-03-01 00:00:00', '2026-03-20 12:00:00', '2025-12-24 18:00:00')
 {
 	$session->query(
 		qq{
@@ -128,7 +128,7 @@ cmp_ok($foreign, '>', 0, 'source: some events are not folded');
 is( $source->safe_psql(
 		'postgres', q{SELECT string_agg(partition || ' ' || n, ', ' ORDER BY partition) FROM (
         SELECT tableoid::regclass::text AS partition, count(*) AS n FROM quota.events GROUP BY 1) e}),
-	'quota.events_2026_01 6, quota.events_2026_02 6, quota.events_2026_03 13, quota.events_default 6',
+	'quota.events_2025_11 6, quota.events_2026_01 6, quota.events_2026_02 6, quota.events_2026_03 13, quota.events_default 6',
 	'source: the ledger is in several partitions');
 
 $source->command_ok([ 'pg_dump', '-f', "$dumps/plain.sql", 'postgres' ], 'pg_dump, plain');
