@@ -32,6 +32,7 @@
 #include "storage/sinvaladt.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 
 #include "compat.h"
 #include "escrow/locks.h"
@@ -45,6 +46,49 @@
 
 static int definition_lock_timeout_ms = 2000;
 
+/*
+ * acquire_lock, release_lock
+ *		Take and give back a lock as the (sub)transaction's own.
+ *
+ * In a cursor, locks would be the cursor's: when it fails they go, though the
+ * transaction may go on, with what earlier fetches have held.
+ */
+static LockAcquireResult
+acquire_lock(const LOCKTAG *tag, LOCKMODE mode, bool wait)
+{
+	ResourceOwner owner = CurrentResourceOwner;
+	LockAcquireResult result;
+
+	CurrentResourceOwner = CurTransactionResourceOwner;
+	result = LockAcquire(tag, mode, false, !wait);
+	CurrentResourceOwner = owner;
+	return result;
+}
+
+static void
+release_lock(const LOCKTAG *tag, LOCKMODE mode)
+{
+	ResourceOwner owner = CurrentResourceOwner;
+
+	CurrentResourceOwner = CurTransactionResourceOwner;
+	(void) LockRelease(tag, mode, false);
+	CurrentResourceOwner = owner;
+}
+
+/*
+ * lock_table_shared
+ *		Takes the lock that writing a table needs, as the (sub)transaction's own.
+ */
+void
+lock_table_shared(Oid relation)
+{
+	ResourceOwner owner = CurrentResourceOwner;
+
+	CurrentResourceOwner = CurTransactionResourceOwner;
+	LockRelationOid(relation, RowExclusiveLock);
+	CurrentResourceOwner = owner;
+}
+
 static void
 set_root_tag(LOCKTAG *tag, uint32 root_hash, uint16 kind)
 {
@@ -55,13 +99,16 @@ set_root_tag(LOCKTAG *tag, uint32 root_hash, uint16 kind)
 static void
 lock_global(LOCKMODE mode)
 {
+	ResourceOwner owner = CurrentResourceOwner;
 	Oid relation;
 
+	CurrentResourceOwner = CurTransactionResourceOwner;
 	do
 	{
 		relation = quota_relation(REL_GLOBAL_LOCK);
 		LockRelationOid(relation, mode);
 	} while (relation != quota_relation(REL_GLOBAL_LOCK));
+	CurrentResourceOwner = owner;
 }
 
 void
@@ -82,7 +129,7 @@ lock_root_shared(uint32 root_hash)
 	LOCKTAG tag;
 
 	set_root_tag(&tag, root_hash, LOCK_KIND_ROOT);
-	(void) LockAcquire(&tag, RowExclusiveLock, false, false);
+	(void) acquire_lock(&tag, RowExclusiveLock, true);
 }
 
 void
@@ -91,7 +138,7 @@ lock_root_exclusive(uint32 root_hash)
 	LOCKTAG tag;
 
 	set_root_tag(&tag, root_hash, LOCK_KIND_ROOT);
-	(void) LockAcquire(&tag, AccessExclusiveLock, false, false);
+	(void) acquire_lock(&tag, AccessExclusiveLock, true);
 }
 
 /*
@@ -105,7 +152,7 @@ unlock_root_exclusive(uint32 root_hash)
 	LOCKTAG tag;
 
 	set_root_tag(&tag, root_hash, LOCK_KIND_ROOT);
-	(void) LockRelease(&tag, AccessExclusiveLock, false);
+	release_lock(&tag, AccessExclusiveLock);
 }
 
 /*
@@ -120,7 +167,7 @@ lock_key(int64 root_id, const char *key)
 	uint64 hash = hash_bytes_extended((const unsigned char *) key, strlen(key), (uint64) root_id);
 
 	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, quota_relation(REL_KEYS), (uint32) hash, LOCK_KIND_KEY);
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	(void) acquire_lock(&tag, ExclusiveLock, true);
 }
 
 /*
@@ -135,7 +182,7 @@ lock_hold_id(const pg_uuid_t *id)
 	uint32 hash = hash_bytes(id->data, UUID_LEN);
 
 	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, quota_relation(REL_HOLDS), hash, LOCK_KIND_HOLD);
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	(void) acquire_lock(&tag, ExclusiveLock, true);
 }
 
 /*
@@ -148,9 +195,9 @@ lock_load(uint32 root_hash)
 	LOCKTAG tag;
 
 	set_root_tag(&tag, root_hash, LOCK_KIND_LOAD);
-	if (LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL)
+	if (acquire_lock(&tag, ExclusiveLock, false) != LOCKACQUIRE_NOT_AVAIL)
 		return true;
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	(void) acquire_lock(&tag, ExclusiveLock, true);
 	return false;
 }
 
@@ -160,7 +207,7 @@ unlock_load(uint32 root_hash)
 	LOCKTAG tag;
 
 	set_root_tag(&tag, root_hash, LOCK_KIND_LOAD);
-	(void) LockRelease(&tag, ExclusiveLock, false);
+	release_lock(&tag, ExclusiveLock);
 }
 
 /* '17, 23': the processes that stand in the way of a lock. */

@@ -10,6 +10,7 @@
 
 /* Functions in locks.c */
 extern void locks_init(void);
+extern void lock_table_shared(Oid relation);
 extern void lock_global_shared(void);
 extern void lock_global_exclusive(void);
 extern void lock_root_shared(uint32 root_hash);

@@ -37,6 +37,7 @@
 #include "utils/xid8.h"
 
 #include "compat.h"
+#include "escrow/locks.h"
 #include "ledger/ledger_internal.h"
 #include "relations.h"
 
@@ -137,8 +138,11 @@ indexes_are_plain(CatalogIndexState indexes)
 static void
 row_insert(Relation rel, HeapTuple tuple)
 {
-	CatalogIndexState indexes = CatalogOpenIndexes(rel);
+	CatalogIndexState indexes;
 
+	/* Whoever moves rows to another partition must not miss this one. */
+	lock_table_shared(RelationGetRelid(rel));
+	indexes = CatalogOpenIndexes(rel);
 	if (indexes_are_plain(indexes))
 		CatalogTupleInsertWithInfo(rel, tuple, indexes);
 	else
