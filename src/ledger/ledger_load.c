@@ -117,25 +117,47 @@ load_collect_row(Datum *values, bool *nulls, void *arg)
 				 DatumGetTimestampTz(values[4]));
 }
 
+/*
+ * load_user
+ *		Returns the user whose shares all of the counters are, NULL if there is no such
+ *		one. In a root with many holds open most loads are of another user's shares,
+ *		and most rows are not theirs.
+ */
+static const char *
+load_user(const LoadState *state)
+{
+	const char *user_id = state->specs[0]->key.user_id;
+
+	for (int i = 1; i < state->count; i++)
+	{
+		if (strcmp(state->specs[i]->key.user_id, user_id) != 0)
+			return NULL;
+	}
+	return user_id[0] == '\0' ? NULL : user_id;
+}
+
 static void
 load_holds(QueryScope *scope, LoadState *state)
 {
 	static PreparedQuery query = {
 		.text = "SELECT levels, user_id, model, amount, held_at FROM quota.holds"
-				" WHERE hold_id BETWEEN $1 AND $2 AND root_id = $3",
-		.argument_count = 3,
-		.argument_types = {UUIDOID, UUIDOID, INT8OID},
+				" WHERE hold_id BETWEEN $1 AND $2 AND root_id = $3"
+				" AND ($4 IS NULL OR user_id = $4)",
+		.argument_count = 4,
+		.argument_types = {UUIDOID, UUIDOID, INT8OID, TEXTOID},
 	};
 	uint32 root_hash = state->specs[0]->root_hash;
+	const char *user_id = load_user(state);
 	pg_uuid_t least;
 	pg_uuid_t greatest;
 	Datum arguments[] = {UUIDPGetDatum(&least), UUIDPGetDatum(&greatest),
-						 Int64GetDatum(state->specs[0]->key.root_id)};
+						 Int64GetDatum(state->specs[0]->key.root_id),
+						 user_id == NULL ? (Datum) 0 : CStringGetTextDatum(user_id)};
 
 	hold_id_least(root_hash, DT_NOBEGIN, &least);
 	hold_id_greatest(root_hash, DT_NOEND, &greatest);
 	state->holds = true;
-	query_run(scope, &query, arguments, NULL, load_collect_row, state);
+	query_run(scope, &query, arguments, user_id == NULL ? "   n" : NULL, load_collect_row, state);
 	state->holds = false;
 }
 
@@ -156,13 +178,15 @@ load_tail(QueryScope *scope, LoadState *state)
 				" LATERAL (SELECT * FROM quota.events e"
 				"          WHERE e.root_id = $1 AND e.origin = o.origin"
 				"          AND e.xid >= coalesce(m.mark, '0'::pg_catalog.xid8)) e"
-				" WHERE o.origin IS NOT NULL",
-		.argument_count = 1,
-		.argument_types = {INT8OID},
+				" WHERE o.origin IS NOT NULL AND ($2 IS NULL OR e.user_id = $2)",
+		.argument_count = 2,
+		.argument_types = {INT8OID, TEXTOID},
 	};
-	Datum arguments[] = {Int64GetDatum(state->specs[0]->key.root_id)};
+	const char *user_id = load_user(state);
+	Datum arguments[] = {Int64GetDatum(state->specs[0]->key.root_id),
+						 user_id == NULL ? (Datum) 0 : CStringGetTextDatum(user_id)};
 
-	query_run(scope, &query, arguments, NULL, load_collect_row, state);
+	query_run(scope, &query, arguments, user_id == NULL ? " n" : NULL, load_collect_row, state);
 }
 
 /* Folded events from one instant to another: an edge of a period. */
