@@ -231,6 +231,7 @@ request_replay(Request *request, const KeyRecord *record)
 {
 	Verdict verdict = {0};
 	ClosedHold closed;
+	int64 card_id;
 	Hold hold;
 
 	verdict.allowed = true;
@@ -247,20 +248,22 @@ request_replay(Request *request, const KeyRecord *record)
 		verdict.expires_at = hold.expires_at;
 		verdict.amount = hold.amount;
 		request->now = hold.held_at;
+		card_id = hold.card_id;
 	}
 	else if (closing_find(&record->hold_id, &closed))
 	{
 		verdict.state = closed.state;
 		verdict.amount = closed.first.held;
 		request->now = closed.first.held_at;
+		card_id = closed.first.card_id;
 	}
 	else
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("idempotency key \"%s\" names a hold that does not exist", request->key)));
 	if (request->model != NULL)
-		verdict.estimate = cost_estimate(request->model, request->parameters,
-										 request->spender.root_id, request->now)
+		verdict.estimate = cost_estimate_by_card(card_id, request->parameters,
+												 request->spender.root_id, request->now)
 							   ->document;
 	return verdict_write(&verdict);
 }
