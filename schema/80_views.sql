@@ -1,15 +1,16 @@
 -- Views for Xavier Admin -----------------------------------------------------------
 --
 -- Plain views with the rights of their owner: whoever may read a view needs no right
--- on the tables below it. Amounts are numeric, in units of the resource. Column names
--- are a contract: columns are added, never renamed.
+-- on the tables below it. Amounts are numeric, in units of the resource. Scopes are text, so
+-- that they compare with a literal whatever the search path; cast them to quota.scope for
+-- its operators. Column names are a contract: columns are added, never renamed.
 
 -- Accounts --------------------------------------------------------------------
 
 CREATE VIEW quota.admin_accounts AS
-SELECT r.scope AS root,
-       a.scope,
-       p.scope AS parent,
+SELECT r.scope::text AS root,
+       a.scope::text AS scope,
+       p.scope::text AS parent,
        a.kind,
        a.name,
        a.active,
@@ -44,8 +45,8 @@ COMMENT ON COLUMN quota.admin_accounts.account_id IS 'Id of the account, as retu
 -- How long the limit lasts is told from the first part of the period: used : elapsed =
 -- limit : lasting. It is compared before it is divided, so that no interval overflows.
 CREATE VIEW quota.admin_limits AS
-SELECT r.scope AS root,
-       u.scope,
+SELECT r.scope::text AS root,
+       u.scope::text AS scope,
        u.user_id,
        u.limit_id,
        u.resource,
@@ -109,8 +110,8 @@ COMMENT ON COLUMN quota.admin_limits.denied IS 'Requests that did not fit since 
 
 CREATE VIEW quota.admin_holds AS
 SELECT h.hold_id,
-       r.scope AS root,
-       h.scope,
+       r.scope::text AS root,
+       h.scope::text AS scope,
        h.user_id,
        h.model,
        h.amount,
@@ -143,8 +144,8 @@ SELECT e.hold_id,
        e.seq,
        e.kind,
        e.outcome,
-       r.scope AS root,
-       e.scope,
+       r.scope::text AS root,
+       e.scope::text AS scope,
        e.user_id,
        e.model,
        e.held,
@@ -216,14 +217,14 @@ WITH RECURSIVE ledger (root_id, origin) AS (
     CROSS JOIN LATERAL quota.entries(e.charged) AS c
 )
 SELECT (u.held_at AT TIME ZONE 'UTC')::date AS day,
-       r.scope AS root,
-       a.scope,
+       r.scope::text AS root,
+       a.scope::text AS scope,
        CASE WHEN r.kind = 'company' THEN r.name END AS company,
        CASE WHEN a.kind = 'project' THEN a.name END AS project,
        NULLIF(u.user_id, '') AS user_id,
        NULLIF(u.model, '') AS model,
        u.resource,
-       sum(u.used) AS used,
+       trim_scale(sum(u.used)) AS used,
        sum(u.events)::bigint AS events
 FROM usage u
 LEFT JOIN quota.accounts r ON r.root_id = u.root_id AND r.account_id = u.root_id

@@ -46,8 +46,8 @@ WHERE resource = 'credit' ORDER BY scope, period;
 SELECT quota.set_limit('company:acme/user:ann', 'credit', 500) AS ann;
 -- example: operators
 SELECT count(*) FROM quota.admin_limits WHERE scope = 'company:acme/user:ann';
-SET search_path = public, quota;
-SELECT scope, resource, "limit" FROM admin_limits WHERE scope <@ 'company:acme/team:research' ORDER BY "limit";
+SELECT scope, resource, "limit" FROM quota.admin_limits
+WHERE scope::quota.scope OPERATOR(quota.<@) 'company:acme/team:research' ORDER BY "limit";
 -- example: drop
 SELECT quota.drop_limit(limit_id) FROM quota.admin_limits WHERE scope = 'company:acme/user:ann';
 -- example: models

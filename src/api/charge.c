@@ -149,6 +149,10 @@ quota_adjust(PG_FUNCTION_ARGS)
 	event.reason = operation_text(fcinfo, 2, "reason");
 	resources_check_charge(event.charged, true);
 
+	if (scope_is_wildcard(account))
+		ereport(ERROR, (errcode(ERRCODE_QUOTA_UNKNOWN_ACCOUNT),
+						errmsg("\"%s\" stands for many accounts", scope_to_cstring(account)),
+						errhint("Name one account.")));
 	root_hash = scope_root_hash(account);
 	directory_enter(root_hash, &generation);
 	if (!payer_find_account(account, &event.spender))

@@ -345,6 +345,13 @@ closing_repeats(const Closing *closing, const ClosedHold *closed)
 		   amount_is_zero(amount_subtract(closing->amount, event->charged));
 }
 
+/* What was used is not known yet: no usage has to be given, and none is read. */
+static bool
+outcome_is_unknown(const char *outcome)
+{
+	return strcmp(outcome, "unknown") == 0;
+}
+
 /*
  * closing_settle
  *		Answers a settle, whatever the state of the hold.
@@ -352,7 +359,7 @@ closing_repeats(const Closing *closing, const ClosedHold *closed)
 static Jsonb *
 closing_settle(Closing *closing, const char *name)
 {
-	bool unknown = strcmp(closing->outcome, "unknown") == 0;
+	bool unknown = outcome_is_unknown(closing->outcome);
 	Relation holds = closing_enter(name, &closing->hold_id, &closing->now);
 	Jsonb *receipt;
 	Hold hold;
@@ -406,9 +413,10 @@ quota_settle(PG_FUNCTION_ARGS)
 	Closing closing;
 
 	closing_get_id(fcinfo, &closing);
-	operation_require(fcinfo, 1, "usage");
-	closing.usage = PG_GETARG_JSONB_P(1);
 	closing.outcome = outcome_argument(fcinfo, 2);
+	if (!outcome_is_unknown(closing.outcome))
+		operation_require(fcinfo, 1, "usage");
+	closing.usage = PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1);
 	PG_RETURN_JSONB_P(closing_settle(&closing, "settle()"));
 }
 
@@ -423,10 +431,14 @@ quota_settle_amount(PG_FUNCTION_ARGS)
 	Closing closing;
 
 	closing_get_id(fcinfo, &closing);
-	operation_require(fcinfo, 1, "amount");
-	closing.amount = PG_GETARG_AMOUNT_P(1);
 	closing.outcome = outcome_argument(fcinfo, 2);
-	resources_check_charge(closing.amount, false);
+	if (!outcome_is_unknown(closing.outcome))
+		operation_require(fcinfo, 1, "amount");
+	if (!PG_ARGISNULL(1))
+	{
+		closing.amount = PG_GETARG_AMOUNT_P(1);
+		resources_check_charge(closing.amount, false);
+	}
 	PG_RETURN_JSONB_P(closing_settle(&closing, "settle_amount()"));
 }
 

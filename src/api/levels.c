@@ -201,6 +201,25 @@ levels_look(LevelSet *set)
 	}
 }
 
+/*
+ * levels_show_granted
+ *		Makes the numbers of now those of a verdict on a request that was granted
+ *		before.
+ */
+void
+levels_show_granted(LevelSet *set, const Amount *amount)
+{
+	levels_look(set);
+	for (int i = 0; i < set->count; i++)
+	{
+		Level *level = &set->levels[i];
+
+		level->requested = amount_get(amount, level->limit.resource);
+		level->claim.totals = level->after;
+		level->claim.fits = true;
+	}
+}
+
 static const char *
 policy_name(LimitPolicy policy)
 {

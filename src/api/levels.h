@@ -36,6 +36,7 @@ extern EscrowAnswer
 levels_claim(LevelSet *set, const Amount *request, Generation generation, bool hold);
 extern void levels_record(LevelSet *set, const Amount *held, const Amount *charged);
 extern void levels_look(LevelSet *set);
+extern void levels_show_granted(LevelSet *set, const Amount *amount);
 extern void levels_write_claims(const LevelSet *set, JsonWriter *writer, bool granted);
 extern void levels_write_totals(const LevelSet *set, JsonWriter *writer);
 extern const Level *levels_first_failure(const LevelSet *set);

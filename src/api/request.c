@@ -224,7 +224,8 @@ request_fingerprint(const Request *request)
 
 /*
  * request_replay
- *		Answers a reserve whose key has been used for the same call before.
+ *		Answers a reserve whose key has been used for the same call before: as then,
+ *		with the state of the hold and the numbers of the levels as they are now.
  */
 static Jsonb *
 request_replay(Request *request, const KeyRecord *record)
@@ -265,6 +266,13 @@ request_replay(Request *request, const KeyRecord *record)
 		verdict.estimate = cost_estimate_by_card(card_id, request->parameters,
 												 request->spender.root_id, request->now)
 							   ->document;
+	verdict.access_count = payer_check_access(request->payer, request->model, &request->access);
+	verdict.access = request->access;
+	levels_collect(&request->levels, &request->spender, request->payer->root_hash, request->now,
+				   &verdict.amount, 1);
+	levels_pin(&request->levels);
+	levels_show_granted(&request->levels, verdict.amount);
+	verdict.levels = &request->levels;
 	return verdict_write(&verdict);
 }
 

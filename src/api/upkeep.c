@@ -9,6 +9,7 @@
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
@@ -46,7 +47,7 @@ total_to_numeric(int128 micros)
 														int64_to_numeric(INT64CONST(1000000000000)),
 														NULL),
 								  NULL);
-	return NumericGetDatum(units);
+	return DirectFunctionCall1(numeric_trim_scale, NumericGetDatum(units));
 }
 
 /*
@@ -57,6 +58,7 @@ total_to_numeric(int128 micros)
 static void
 enter_root_alone(const char *name, uint32 root_hash)
 {
+	PreventCommandDuringRecovery(name);
 	(void) operation_begin(name, false);
 	if (escrow_has_operated())
 		ereport(ERROR,

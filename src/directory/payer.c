@@ -167,7 +167,12 @@ find_project(QueryScope *scope, const char *project_id, FoundProject *found)
 
 	query_run(scope, &query, &argument, NULL, collect_project, found);
 	if (found->count == 0 && strchr(project_id, ':') != NULL)
-		find_by_scope(scope, scope_parse(project_id), found);
+	{
+		Scope *path = scope_parse(project_id);
+
+		find_by_scope(scope, path, found);
+		found->is_share = scope_depth(path) > 1 && strcmp(scope_kind(path), "user") == 0;
+	}
 
 	if (found->count > 1)
 		ereport(ERROR, (errcode(ERRCODE_QUOTA_AMBIGUOUS_PROJECT),
@@ -175,15 +180,15 @@ find_project(QueryScope *scope, const char *project_id, FoundProject *found)
 						errdetail("There are \"%s\" and \"%s\", for example.", found->scopes[0],
 								  found->scopes[1]),
 						errhint("Name the project by its full scope.")));
+	if (found->is_share)
+		ereport(ERROR, (errcode(ERRCODE_QUOTA_UNKNOWN_PROJECT),
+						errmsg("\"%s\" is the share of a user, not a project", project_id),
+						errhint("Name the project that the request is made in.")));
 	if (found->count == 0)
 		ereport(ERROR, (errcode(ERRCODE_QUOTA_UNKNOWN_PROJECT),
 						errmsg("project \"%s\" does not exist", project_id),
 						errhint("Create it with quota.put_account(), and name it as it is named "
 								"there, or by its full scope.")));
-	if (found->is_share)
-		ereport(ERROR, (errcode(ERRCODE_QUOTA_UNKNOWN_PROJECT),
-						errmsg("\"%s\" is the share of a user, not a project", project_id),
-						errhint("Name the project that the request is made in.")));
 }
 
 typedef struct PathState
