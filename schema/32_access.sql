@@ -37,13 +37,13 @@ WITH member AS (
         ('{service,admin}', 'remaining'),
         ('{service}', 'reserve'),
         ('{service}', 'reserve_amount'),
-        ('{service}', 'reserve_many'),
         ('{service}', 'settle'),
         ('{service}', 'settle_amount'),
-        ('{service}', 'settle_many'),
         ('{service}', 'extend'),
         ('{service}', 'charge'),
         ('{service,admin}', 'release'),
+        ('{service,admin,viewer}', 'to_verdict'),
+        ('{service,admin,viewer}', 'to_receipt'),
         ('{service,admin}', 'adjust'),
         ('{admin}', 'put_account'),
         ('{admin}', 'put_member'),
@@ -79,7 +79,7 @@ UNION ALL
 SELECT format('USAGE ON TYPE %s', t.oid::regtype)
 FROM member m
 JOIN pg_type t ON m.classid = 'pg_type'::regclass AND t.oid = m.objid
-WHERE t.typtype = 'b' AND t.typcategory <> 'A'
+WHERE t.typtype = 'b' AND t.typcategory <> 'A' OR t.typtype = 'c'
 UNION ALL
 SELECT format('EXECUTE ON ROUTINE %s', p.oid::regprocedure)
 FROM member m
