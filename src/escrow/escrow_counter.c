@@ -57,6 +57,7 @@ counter_remove(SharedCounter *counter)
 {
 	Assert(counter->pins == 0);
 	dlist_delete(&counter->idle);
+	dlist_delete(&counter->member);
 	hash_search_with_hash_value(EscrowCounters, &counter->key, counter->hash, HASH_REMOVE, NULL);
 }
 
@@ -149,6 +150,7 @@ counter_add(const CounterSpec *spec)
 	counter->hash = spec->hash;
 	counter->pins = 0;
 	counter->loaded = false;
+	dlist_push_tail(&counter_partition(spec->hash)->members, &counter->member);
 	dlist_push_tail(&counter_partition(spec->hash)->idle, &counter->idle);
 	return counter;
 }
@@ -454,36 +456,44 @@ escrow_peek(const CounterSpec *spec, CounterTotals *totals, int64 *denied)
 /*
  * escrow_copy_root
  *		Returns a palloc'd copy of all counters of a root that this database has in
- *		memory. The caller holds the root's lock exclusively, so that none changes.
+ *		memory. The caller holds the root's lock exclusively, so that none changes
+ *		or comes; those of other roots of the partition do, hence two passes.
  */
 CounterCopy *
 escrow_copy_root(int64 root_id, uint32 root_hash, int *count)
 {
-	CounterCopy *copies =
-		palloc_extended(sizeof(CounterCopy) * (Size) escrow_counters_max, MCXT_ALLOC_HUGE);
+	/* A counter's hash has its root's partition in its low bits. */
+	SharedPartition *partition = counter_partition(root_hash);
 	uint64 epoch = escrow_root_epoch(root_hash);
-	HASH_SEQ_STATUS status;
-	SharedCounter *counter;
+	CounterCopy *copies = NULL;
+	int space = 0;
 
-	/* A scan of the table needs every partition to stand still. */
-	for (int i = 0; i < ESCROW_PARTITIONS; i++)
-		LWLockAcquire(&EscrowState->partitions[i].lock.lock, LW_SHARED);
-	*count = 0;
-	hash_seq_init(&status, EscrowCounters);
-	while ((counter = hash_seq_search(&status)) != NULL)
+	for (;;)
 	{
-		CounterCopy *copy;
+		dlist_iter iter;
 
-		if (counter->key.root_id != root_id || counter->key.database != MyDatabaseId)
-			continue;
-		copy = &copies[(*count)++];
-		copy->key = counter->key;
-		copy->totals.used = counter->used;
-		copy->totals.held = counter->held;
-		copy->denied = counter->denied;
-		copy->current = counter_is_ready(counter, epoch);
+		*count = 0;
+		LWLockAcquire(&partition->lock.lock, LW_SHARED);
+		dlist_foreach(iter, &partition->members)
+		{
+			const SharedCounter *counter = dlist_container(SharedCounter, member, iter.cur);
+			CounterCopy *copy;
+
+			if (counter->key.root_id != root_id || counter->key.database != MyDatabaseId)
+				continue;
+			if ((*count)++ >= space)
+				continue;
+			copy = &copies[*count - 1];
+			copy->key = counter->key;
+			copy->totals.used = counter->used;
+			copy->totals.held = counter->held;
+			copy->denied = counter->denied;
+			copy->current = counter_is_ready(counter, epoch);
+		}
+		LWLockRelease(&partition->lock.lock);
+		if (*count <= space)
+			return copies;
+		space = *count;
+		copies = palloc_extended(sizeof(CounterCopy) * (Size) space, MCXT_ALLOC_HUGE);
 	}
-	for (int i = ESCROW_PARTITIONS - 1; i >= 0; i--)
-		LWLockRelease(&EscrowState->partitions[i].lock.lock);
-	return copies;
 }

@@ -28,13 +28,15 @@ struct SharedCounter
 	uint32 hash;
 	uint32 pins;
 	bool loaded;
-	dlist_node idle; /* in SharedPartition.idle while pins is 0 */
+	dlist_node member; /* in SharedPartition.members */
+	dlist_node idle;   /* in SharedPartition.idle while pins is 0 */
 };
 
 typedef struct SharedPartition
 {
 	LWLockPadded lock;
-	dlist_head idle; /* unpinned counters, least recently used first */
+	dlist_head members; /* all counters */
+	dlist_head idle;    /* unpinned counters, least recently used first */
 } SharedPartition;
 
 /* By hash of the root; two roots with one slot only cost each other a re-read. */

@@ -208,6 +208,7 @@ escrow_shmem_startup(void)
 		for (int i = 0; i < ESCROW_PARTITIONS; i++)
 		{
 			LWLockInitialize(&EscrowState->partitions[i].lock.lock, escrow_tranche_id);
+			dlist_init(&EscrowState->partitions[i].members);
 			dlist_init(&EscrowState->partitions[i].idle);
 		}
 	}

@@ -351,6 +351,59 @@ collect_expired(Datum *values, bool *nulls, void *arg)
 }
 
 /*
+ * Roots of which this backend knows that no hold can have expired yet: the earliest
+ * of its holds had not, and one that was made since lives for a second at least
+ * (the least that xavier_quota.min_ttl can be). A root that refuses request after
+ * request is then not scanned for each of them. A hold whose transaction was open
+ * all the while may so be found a second late.
+ */
+typedef struct QuietRoot
+{
+	Oid database;
+	int64 root_id;
+	TimestampTz since;
+	TimestampTz until;
+} QuietRoot;
+
+#define QUIET_ROOTS 64
+
+static QuietRoot quiet_roots[QUIET_ROOTS];
+
+static QuietRoot *
+quiet_root(uint32 root_hash)
+{
+	return &quiet_roots[root_hash % QUIET_ROOTS];
+}
+
+static void
+collect_earliest(Datum *values, bool *nulls, void *arg)
+{
+	if (!nulls[0])
+		*(TimestampTz *) arg = DatumGetTimestampTz(values[0]);
+}
+
+/* Remembers how long the root will be quiet, as its holds are in the scope's snapshot. */
+static void
+note_quiet_root(QueryScope *scope, uint32 root_hash, int64 root_id, TimestampTz now,
+				Datum *arguments)
+{
+	static PreparedQuery query = {
+		.text = "SELECT pg_catalog.min(expires_at) FROM quota.holds"
+				" WHERE hold_id BETWEEN $1 AND $2 AND root_id = $3",
+		.argument_count = 3,
+		.argument_types = {UUIDOID, UUIDOID, INT8OID},
+	};
+	QuietRoot *quiet = quiet_root(root_hash);
+	TimestampTz earliest = DT_NOEND;
+
+	query_run(scope, &query, arguments, NULL, collect_earliest, &earliest);
+	quiet->database = MyDatabaseId;
+	quiet->root_id = root_id;
+	quiet->since = now;
+	quiet->until = Min(earliest, now + USECS_PER_SEC);
+}
+
+/*
  * ledger_find_expired
  *		Returns how many open holds of a root are past their time, at most limit,
  *		and these holds, oldest first.
@@ -365,17 +418,26 @@ ledger_find_expired(uint32 root_hash, int64 root_id, TimestampTz now, int limit,
 		.argument_count = 5,
 		.argument_types = {UUIDOID, UUIDOID, INT8OID, TIMESTAMPTZOID, INT8OID},
 	};
+	const QuietRoot *quiet = quiet_root(root_hash);
 	pg_uuid_t least;
 	pg_uuid_t greatest;
 	Datum arguments[] = {UUIDPGetDatum(&least), UUIDPGetDatum(&greatest), Int64GetDatum(root_id),
 						 TimestampTzGetDatum(now), Int64GetDatum(limit)};
-	FoundHolds found = {CurrentMemoryContext, palloc(sizeof(Hold) * limit), 0};
+	FoundHolds found = {CurrentMemoryContext, NULL, 0};
 	QueryScope scope;
 
+	*holds = NULL;
+	if (quiet->database == MyDatabaseId && quiet->root_id == root_id && now >= quiet->since &&
+		now < quiet->until)
+		return 0;
+
+	found.holds = palloc(sizeof(Hold) * limit);
 	hold_id_least(root_hash, DT_NOBEGIN, &least);
 	hold_id_greatest(root_hash, DT_NOEND, &greatest);
 	query_begin(&scope);
 	query_run(&scope, &query, arguments, NULL, collect_expired, &found);
+	if (found.count == 0)
+		note_quiet_root(&scope, root_hash, root_id, now, arguments);
 	query_end(&scope);
 	*holds = found.holds;
 	return found.count;
