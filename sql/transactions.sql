@@ -232,6 +232,9 @@ PREPARE TRANSACTION 'tra';  -- fails
 BEGIN;
 SELECT quota.put_member('company:tra_acme', 'tra_bob');
 PREPARE TRANSACTION 'tra';  -- fails
+BEGIN;
+SELECT quota.adjust('company:tra_b', 'storage=1', 'no limit counts it') ->> 'state' AS state;
+PREPARE TRANSACTION 'tra';  -- fails
 SELECT count(*) FROM pg_prepared_xacts WHERE gid = 'tra';
 BEGIN READ ONLY;
 SELECT quota.check_amount('tra_ann', 'tra_p', 'credit=1') ->> 'allowed' AS allowed, quota.remaining('tra_ann', 'tra_p'), quota.hold(pg_temp.id('a')) ->> 'state' AS state;

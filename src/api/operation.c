@@ -59,7 +59,10 @@ operation_begin(const char *name, bool writes)
 		PreventCommandDuringRecovery(name);
 	}
 	if (!operation_on_standby())
+	{
 		changes_lock_global();
+		escrow_note_operation();
+	}
 	return clock_now();
 }
 

@@ -127,6 +127,7 @@ extern CounterCopy *escrow_copy_root(int64 root_id, uint32 root_hash, int *count
 
 /* Functions in escrow_transaction.c */
 extern void escrow_transaction_init(void);
+extern void escrow_note_operation(void);
 extern bool escrow_has_operated(void);
 
 #endif /* XAVIER_QUOTA_ESCROW_ESCROW_H */

@@ -29,6 +29,7 @@
 static PendingEffect *pending = NULL;
 static int pending_count = 0;
 static int pending_space = 0;
+static bool operated = false;
 
 /*
  * pending_reserve_space
@@ -120,6 +121,17 @@ pending_deferred(SharedCounter *counter)
 }
 
 /*
+ * escrow_note_operation
+ *		Notes that this transaction has called the engine, so that it cannot be
+ *		prepared; it may pin no counter, where there is no limit.
+ */
+void
+escrow_note_operation(void)
+{
+	operated = true;
+}
+
+/*
  * escrow_has_operated
  *		Says whether this transaction has counters pinned.
  */
@@ -183,12 +195,14 @@ escrow_xact_callback(XactEvent event, void *arg pg_attribute_unused())
 	{
 		case XACT_EVENT_COMMIT:
 			pending_finish(0, true);
+			operated = false;
 			break;
 		case XACT_EVENT_ABORT:
 			pending_finish(0, false);
+			operated = false;
 			break;
 		case XACT_EVENT_PRE_PREPARE:
-			if (pending_count > 0)
+			if (operated)
 				ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 								errmsg("cannot PREPARE a transaction that has operated on quotas"),
 								errhint("Call the functions of xavier_quota in a transaction that "
