@@ -10,7 +10,7 @@
 
 CREATE SEQUENCE quota.definition_id_seq;
 COMMENT ON SEQUENCE quota.definition_id_seq IS
-    'Ids and versions of accounts, limits, rate cards and grants';
+    'Ids of accounts, limits and rate cards, and versions of limits';
 
 -- Resources: what is measured.
 CREATE TABLE quota.resources (

@@ -4,19 +4,19 @@
 
 CREATE FUNCTION quota._definition_changed() RETURNS trigger
     AS 'MODULE_PATHNAME', 'quota_definition_changed'
-    LANGUAGE C;
+    LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION quota._definition_changed() IS
     'Trigger: notes a change of definitions, so that operations see it and what they count stays exact';
 
 CREATE FUNCTION quota._ledger_changed() RETURNS trigger
     AS 'MODULE_PATHNAME', 'quota_ledger_changed'
-    LANGUAGE C;
+    LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION quota._ledger_changed() IS
     'Trigger: notes a write to the ledger that is not the engine''s, so that counters are computed afresh';
 
 CREATE FUNCTION quota._event_refuses_change() RETURNS trigger
     AS 'MODULE_PATHNAME', 'quota_event_refuses_change'
-    LANGUAGE C;
+    LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION quota._event_refuses_change() IS
     'Trigger: the ledger is append-only';
 
