@@ -23,7 +23,6 @@
  */
 #include "xavier_quota.h"
 
-#include "common/hashfn.h"
 #include "libpq/pqformat.h"
 #include "port/pg_bswap.h"
 
@@ -31,6 +30,7 @@
 #include "compat.h"
 #include "period/period_internal.h"
 #include "types/micros.h"
+#include "types/order.h"
 
 #define LIFETIME_SIZE 1
 #define ROLLING_SIZE 10
@@ -41,15 +41,6 @@
 
 PG_FUNCTION_INFO_V1(quota_period_recv);
 PG_FUNCTION_INFO_V1(quota_period_send);
-PG_FUNCTION_INFO_V1(quota_period_eq);
-PG_FUNCTION_INFO_V1(quota_period_ne);
-PG_FUNCTION_INFO_V1(quota_period_lt);
-PG_FUNCTION_INFO_V1(quota_period_le);
-PG_FUNCTION_INFO_V1(quota_period_gt);
-PG_FUNCTION_INFO_V1(quota_period_ge);
-PG_FUNCTION_INFO_V1(quota_period_cmp);
-PG_FUNCTION_INFO_V1(quota_period_hash);
-PG_FUNCTION_INFO_V1(quota_period_hash_extended);
 
 static char *
 bytes_put_uint64(char *bytes, uint64 value)
@@ -228,23 +219,6 @@ period_window_us(const Period *period)
 }
 
 /*
- * period_refill
- *		Fills the numbers of a replenishing period.
- */
-void
-period_refill(const Period *period, PeriodRefill *refill)
-{
-	PeriodParts parts;
-
-	period_take_apart(period, &parts);
-	if (parts.kind != PERIOD_REPLENISH)
-		elog(ERROR, "period of kind %d is not refilled", (int) parts.kind);
-	refill->rate_micros = parts.rate_micros;
-	refill->per_us = parts.length * USECS_PER_SEC;
-	refill->burst_micros = parts.burst_micros;
-}
-
-/*
  * quota_period_recv
  *		Binary input. Nothing in the message is trusted: raises 22P03, or 22023 if
  *		the server does not know the zone.
@@ -291,72 +265,17 @@ quota_period_send(PG_FUNCTION_ARGS)
 	PG_RETURN_BYTEA_P(pq_endtypsend(&message));
 }
 
-/*
- * period_compare
- *		Returns less than, equal to or greater than 0, in the type's order.
- */
-int
+/* The type's order: -1, 0 or 1. */
+static int
 period_compare(const Period *a, const Period *b)
 {
 	int a_size = VARSIZE_ANY_EXHDR(a);
 	int b_size = VARSIZE_ANY_EXHDR(b);
 	int result = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), Min(a_size, b_size));
 
-	return result != 0 ? result : a_size - b_size;
+	if (result == 0)
+		result = a_size - b_size;
+	return (result > 0) - (result < 0);
 }
 
-/* Compares the arguments of an operator; a btree support function must not leak. */
-static int
-compare_arguments(FunctionCallInfo fcinfo)
-{
-	Period *a = PG_GETARG_PERIOD_P(0);
-	Period *b = PG_GETARG_PERIOD_P(1);
-	int result = period_compare(a, b);
-
-	PG_FREE_IF_COPY(a, 0);
-	PG_FREE_IF_COPY(b, 1);
-	return result;
-}
-
-#define DEFINE_COMPARISON(name, op)                     \
-	Datum name(PG_FUNCTION_ARGS)                        \
-	{                                                   \
-		PG_RETURN_BOOL(compare_arguments(fcinfo) op 0); \
-	}
-
-DEFINE_COMPARISON(quota_period_eq, ==)
-DEFINE_COMPARISON(quota_period_ne, !=)
-DEFINE_COMPARISON(quota_period_lt, <)
-DEFINE_COMPARISON(quota_period_le, <=)
-DEFINE_COMPARISON(quota_period_gt, >)
-DEFINE_COMPARISON(quota_period_ge, >=)
-
-Datum
-quota_period_cmp(PG_FUNCTION_ARGS)
-{
-	int result = compare_arguments(fcinfo);
-
-	PG_RETURN_INT32((result > 0) - (result < 0));
-}
-
-Datum
-quota_period_hash(PG_FUNCTION_ARGS)
-{
-	Period *period = PG_GETARG_PERIOD_P(0);
-	uint32 hash = hash_bytes((unsigned char *) VARDATA_ANY(period), VARSIZE_ANY_EXHDR(period));
-
-	PG_FREE_IF_COPY(period, 0);
-	PG_RETURN_UINT32(hash);
-}
-
-Datum
-quota_period_hash_extended(PG_FUNCTION_ARGS)
-{
-	Period *period = PG_GETARG_PERIOD_P(0);
-	uint64 seed = (uint64) PG_GETARG_INT64(1);
-	uint64 hash =
-		hash_bytes_extended((unsigned char *) VARDATA_ANY(period), VARSIZE_ANY_EXHDR(period), seed);
-
-	PG_FREE_IF_COPY(period, 0);
-	PG_RETURN_UINT64(hash);
-}
+DEFINE_ORDER(quota_period, period_compare);

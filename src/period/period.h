@@ -21,30 +21,18 @@ typedef enum PeriodKind
 	PERIOD_LIFETIME   /* never resets */
 } PeriodKind;
 
-/* The bucket of a replenishing period: rate_micros flow back every per_us, at most burst_micros. */
-typedef struct PeriodRefill
-{
-	int64 rate_micros;
-	int64 per_us;
-	int64 burst_micros;
-} PeriodRefill;
-
 #define DatumGetPeriodP(datum) ((Period *) PG_DETOAST_DATUM_PACKED(datum))
 #define PG_GETARG_PERIOD_P(n) DatumGetPeriodP(PG_GETARG_DATUM(n))
 #define PeriodPGetDatum(period) PointerGetDatum(period)
 
 /* Functions in period.c */
 extern PeriodKind period_kind(const Period *period);
-extern int period_compare(const Period *a, const Period *b);
 
 /*
  * How long an amount counts, in microseconds: the window of a rolling period,
  * burst / rate of a replenishing one, rounded up. Those two only (elog).
  */
 extern int64 period_window_us(const Period *period);
-
-/* Replenishing periods only (elog). */
-extern void period_refill(const Period *period, PeriodRefill *refill);
 
 /* Functions in period_text.c; results are palloc'd, malformed text raises 22P02 and the like. */
 extern Period *period_parse(const char *text);

@@ -26,7 +26,6 @@
  */
 #include "xavier_quota.h"
 
-#include "utils/builtins.h"
 #include "utils/jsonb.h"
 
 #include "civil.h"

@@ -30,15 +30,6 @@ amount_pack(const AmountEntry *entries, int count)
 	return amount;
 }
 
-static void
-amount_require_room(int count)
-{
-	if (count >= AMOUNT_MAX_ENTRIES)
-		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-						errmsg("too many resources in a value of type quota.amount"),
-						errdetail("The limit is %d.", AMOUNT_MAX_ENTRIES)));
-}
-
 /*
  * amount_make
  *		Returns the amount of some components, in any order: sorts them, adds up those
@@ -65,7 +56,7 @@ amount_make(const AmountEntry *entries, int count)
 			last->micros = micros_check(last->micros + sorted[i].micros, last->resource);
 		else
 		{
-			amount_require_room(merged_count);
+			components_require_room(merged_count + 1, "quota.amount");
 			merged[merged_count++] = sorted[i];
 		}
 	}
@@ -138,7 +129,7 @@ amount_combine(const Amount *a, const Amount *b, int sign)
 		entry.micros = micros_check(micros, entry.resource);
 		if (entry.micros != 0)
 		{
-			amount_require_room(count);
+			components_require_room(count + 1, "quota.amount");
 			result[count++] = entry;
 		}
 		if (order <= 0)

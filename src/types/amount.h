@@ -16,7 +16,6 @@ typedef struct varlena Amount;
 
 #define DatumGetAmountP(datum) ((Amount *) PG_DETOAST_DATUM_PACKED(datum))
 #define PG_GETARG_AMOUNT_P(n) DatumGetAmountP(PG_GETARG_DATUM(n))
-#define AmountPGetDatum(amount) PointerGetDatum(amount)
 
 /* Functions in amount.c; results are palloc'd. Overflow raises 22003. */
 

@@ -19,7 +19,6 @@
 #include "libpq/pqformat.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 
 #include "types/micros.h"
 
@@ -32,9 +31,15 @@ compare_entries(const void *a, const void *b)
 	return strcmp(((const AmountEntry *) a)->resource, ((const AmountEntry *) b)->resource);
 }
 
-static void
-report_too_many(const char *type_name)
+/*
+ * components_require_room
+ *		Makes sure that a list of so many entries is not too long: 54000 otherwise.
+ */
+void
+components_require_room(int count, const char *type_name)
 {
+	if (count <= AMOUNT_MAX_ENTRIES)
+		return;
 	ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 					errmsg("too many resources in a value of type %s", type_name),
 					errdetail("The limit is %d.", AMOUNT_MAX_ENTRIES)));
@@ -183,8 +188,7 @@ components_read(TextReader *reader, char terminator, AmountEntry *entries)
 						 errdetail("The resource \"%s\" comes a second time at character %d.",
 								   resource, reader_position(reader, start))));
 		}
-		if (count == AMOUNT_MAX_ENTRIES)
-			report_too_many(reader->type_name);
+		components_require_room(count + 1, reader->type_name);
 		entries[count].resource = pnstrdup(resource, length);
 		entries[count++].micros = micros;
 		reader_skip_space(reader);
@@ -226,8 +230,7 @@ components_receive(StringInfo message, const char *type_name, bool zeros, Amount
 {
 	int count = pq_getmsgint(message, 2);
 
-	if (count > AMOUNT_MAX_ENTRIES)
-		report_too_many(type_name);
+	components_require_room(count, type_name);
 	for (int i = 0; i < count; i++)
 	{
 		int length = pq_getmsgbyte(message);
@@ -285,8 +288,7 @@ components_from_jsonb(JsonbContainer *object, const char *type_name, AmountEntry
 	int count = 0;
 
 	Assert(JsonContainerIsObject(object));
-	if (JsonContainerSize(object) > AMOUNT_MAX_ENTRIES)
-		report_too_many(type_name);
+	components_require_room(JsonContainerSize(object), type_name);
 	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
 	{
 		if (token == WJB_KEY)

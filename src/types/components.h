@@ -26,6 +26,7 @@ typedef struct AmountEntry
  * Functions in components.c. Lists have room for AMOUNT_MAX_ENTRIES unless only
  * read; a function that fills one returns its count. type_name goes into errors.
  */
+extern void components_require_room(int count, const char *type_name);
 extern void components_sort(AmountEntry *entries, int count);
 extern int components_drop_zeros(AmountEntry *entries, int count);
 extern int components_compare(const AmountEntry *a, int a_count, const AmountEntry *b, int b_count);

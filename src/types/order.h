@@ -1,7 +1,7 @@
 /*
  * order.h
  *		The SQL functions of an order: six comparisons and the support functions of
- *		btree and hash, for the types of this folder.
+ *		btree and hash, for quota.scope, quota.amount, quota.quota and quota.period.
  *
  * All are varlenas with one form for each value, so that the bytes can be hashed
  * and a btree may take equal bytes for equal values (btequalimage). The functions

@@ -16,7 +16,6 @@ typedef struct varlena Quota;
 
 #define DatumGetQuotaP(datum) ((Quota *) PG_DETOAST_DATUM_PACKED(datum))
 #define PG_GETARG_QUOTA_P(n) DatumGetQuotaP(PG_GETARG_DATUM(n))
-#define QuotaPGetDatum(quota) PointerGetDatum(quota)
 
 /* One component of a quota outside of a datum. */
 typedef struct QuotaEntry
@@ -56,9 +55,5 @@ extern bool quota_allows(const Quota *quota, const Amount *amount);
 extern Quota *quota_add(const Quota *quota, const Amount *amount, int sign);
 extern Quota *quota_effective(const Quota *quota);
 extern Amount *quota_get(const Quota *quota, const Scope *scope);
-
-/* Functions in quota_io.c */
-extern Quota *quota_parse(const char *text);
-extern char *quota_to_cstring(const Quota *quota);
 
 #endif /* XAVIER_QUOTA_TYPES_QUOTA_H */

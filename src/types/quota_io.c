@@ -129,7 +129,7 @@ quota_read_level(TextReader *reader, QuotaCollector *collector)
  *		Reads the text form; the empty text is the empty quota. Errors as scope_read()
  *		and components_read(); 22P02 if a scope comes twice or the roots differ.
  */
-Quota *
+static Quota *
 quota_parse(const char *text)
 {
 	QuotaCollector *collector = collector_create();
@@ -148,7 +148,7 @@ quota_parse(const char *text)
 }
 
 /* quota_to_cstring: the canonical text. */
-char *
+static char *
 quota_to_cstring(const Quota *quota)
 {
 	StringInfoData text;
