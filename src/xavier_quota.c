@@ -9,7 +9,7 @@
 
 #include "api/operation.h"
 #include "cost/cost.h"
-#include "directory/directory.h"
+#include "directory/changes.h"
 #include "escrow/escrow.h"
 #include "escrow/locks.h"
 #include "relations.h"
@@ -25,8 +25,8 @@ _PG_init(void)
 	relations_init();
 	cost_init();
 	locks_init();
-	directory_init();
-	escrow_init(); /* after the directory: its callbacks run before the directory's */
+	changes_init();
+	escrow_init(); /* after changes_init(), so that its callbacks run before those of changes.c */
 	operation_init();
 	MarkGUCPrefixReserved("xavier_quota");
 }

@@ -127,7 +127,8 @@ quota_charge(PG_FUNCTION_ARGS)
  * quota_adjust
  *		quota.adjust(account, amount, reason, idempotency_key): corrects what an
  *		account, or the share of a user in it, has used: up or down. Errors: XQ005
- *		unknown account, XQ006 unknown resource, XQ103.
+ *		unknown account, XQ006 unknown resource, XQ103, XQ201 a resource that is
+ *		only ever held.
  */
 Datum
 quota_adjust(PG_FUNCTION_ARGS)

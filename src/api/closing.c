@@ -146,10 +146,7 @@ closing_receipt(const ClosedHold *closed, bool replayed, bool ignored)
 			cost_price_by_card(event->card_id, event->usage, event->spender.root_id, event->held_at)
 				->document);
 	levels_collect(&levels, &event->spender, root_hash, event->held_at, amounts, 2);
-	if (operation_on_standby())
-		levels_compute(&levels);
-	else
-		levels_pin(&levels);
+	levels_pin_or_compute(&levels);
 	levels_look(&levels);
 	for (int i = 0; i < levels.count; i++)
 		levels.levels[i].requested = amount_get(event->charged, levels.levels[i].limit.resource);

@@ -72,6 +72,7 @@ static void
 extension_price(Extension *extension)
 {
 	Hold *hold = &extension->hold;
+	CostQuote *quote;
 
 	extension->amount = hold->amount;
 	if (extension->request == NULL)
@@ -80,13 +81,10 @@ extension_price(Extension *extension)
 		ereport(ERROR, (errcode(ERRCODE_QUOTA_INVALID_REQUEST),
 						errmsg("the hold has no model whose rate card could price a request"),
 						errhint("Reserve the additional amount with quota.reserve_amount().")));
-	{
-		CostQuote *quote = cost_estimate_by_card(hold->card_id, extension->request,
-												 hold->spender.root_id, hold->held_at);
-
-		extension->amount = amount_larger(hold->amount, quote->ceiling);
-		extension->document = quote->document;
-	}
+	quote = cost_estimate_by_card(hold->card_id, extension->request, hold->spender.root_id,
+								  hold->held_at);
+	extension->amount = amount_larger(hold->amount, quote->ceiling);
+	extension->document = quote->document;
 }
 
 /* Holds what is to be held in addition: all of it, if the hold is held anew. */

@@ -16,6 +16,7 @@
 #include "utils/guc.h"
 
 #include "api/levels.h"
+#include "api/operation.h"
 #include "ledger/ledger.h"
 #include "model_pattern.h"
 
@@ -109,11 +110,8 @@ levels_pin(LevelSet *set)
 	pfree(counters);
 }
 
-/*
- * levels_compute
- *		Computes the totals from the tables, touching no memory: on a standby.
- */
-void
+/* Computes the totals from the tables, touching no memory. */
+static void
 levels_compute(LevelSet *set)
 {
 	const CounterSpec **specs = palloc(sizeof(CounterSpec *) * Max(set->count, 1));
@@ -125,6 +123,19 @@ levels_compute(LevelSet *set)
 		ledger_load(specs, set->count, totals);
 	for (int i = 0; i < set->count; i++)
 		set->levels[i].claim.totals = totals[i];
+}
+
+/*
+ * levels_pin_or_compute
+ *		Makes the totals available to a call that only looks, on a standby too.
+ */
+void
+levels_pin_or_compute(LevelSet *set)
+{
+	if (operation_on_standby())
+		levels_compute(set);
+	else
+		levels_pin(set);
 }
 
 /*
@@ -151,9 +162,7 @@ levels_claim(LevelSet *set, const Amount *request, Generation generation, bool h
 		{
 			EscrowClaim *claim = &claims[i];
 
-			claim->fits =
-				claim->request == 0 ||
-				claim->totals.used + claim->totals.held + claim->request <= claim->capacity;
+			claim->fits = escrow_claim_fits(claim);
 			granted &= claim->fits || !claim->enforced;
 		}
 	}
@@ -220,12 +229,6 @@ levels_show_granted(LevelSet *set, const Amount *amount)
 	}
 }
 
-static const char *
-policy_name(LimitPolicy policy)
-{
-	return policy == POLICY_HARD ? "hard" : policy == POLICY_SOFT ? "soft" : "shadow";
-}
-
 static void
 level_write_limit(const Level *level, JsonWriter *writer)
 {
@@ -236,7 +239,7 @@ level_write_limit(const Level *level, JsonWriter *writer)
 	json_text(writer, "source", limit->source);
 	json_text(writer, "resource", limit->resource);
 	json_text(writer, "model", limit->model_pattern);
-	json_text(writer, "policy", policy_name(limit->policy));
+	json_text(writer, "policy", limit_policy_name(limit->policy));
 	json_time(writer, "period_start", limit->counter.key.period_start);
 	json_time(writer, "period_end", limit->counter.period_end);
 	json_micros(writer, "limit", limit->amount);

@@ -31,7 +31,7 @@ extern Amount *levels_count_hold(const Amount *amount);
 extern void levels_collect(LevelSet *set, const Spender *spender, uint32 root_hash,
 						   TimestampTz held_at, const Amount *const *amounts, int amount_count);
 extern void levels_pin(LevelSet *set);
-extern void levels_compute(LevelSet *set);
+extern void levels_pin_or_compute(LevelSet *set);
 extern EscrowAnswer
 levels_claim(LevelSet *set, const Amount *request, Generation generation, bool hold);
 extern void levels_record(LevelSet *set, const Amount *held, const Amount *charged);

@@ -15,13 +15,11 @@
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/uuid.h"
 
 #include "api/closing.h"
 #include "api/operation.h"
 #include "api/resources.h"
 #include "api/verdict.h"
-#include "errors.h"
 #include "ledger/hold_id.h"
 #include "types/amount.h"
 
@@ -86,10 +84,7 @@ request_levels(Request *request)
 {
 	levels_collect(&request->levels, &request->spender, request->payer->root_hash, request->now,
 				   &request->counted, 1);
-	if (operation_on_standby())
-		levels_compute(&request->levels);
-	else
-		levels_pin(&request->levels);
+	levels_pin_or_compute(&request->levels);
 }
 
 /*

@@ -4,14 +4,13 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
 #include "api/closing.h"
 #include "api/operation.h"
-#include "api/verdict.h"
+#include "api/levels.h"
 #include "ledger/hold_id.h"
 #include "types/quota.h"
 
@@ -111,10 +110,7 @@ quota_remaining(PG_FUNCTION_ARGS)
 	payer = operation_on_standby() ? payer_look(user_id, project_id)
 								   : payer_enter(user_id, project_id, &generation);
 	levels_collect(&levels, &payer->spender, payer->root_hash, now, NULL, 0);
-	if (operation_on_standby())
-		levels_compute(&levels);
-	else
-		levels_pin(&levels);
+	levels_pin_or_compute(&levels);
 	levels_look(&levels);
 
 	entries = palloc(sizeof(QuotaEntry) * Max(levels.count, 1));

@@ -1,7 +1,7 @@
 /*
  * upkeep.c
  *		What administrators ask of the engine: verify(), reload(), statistics, and
- *		the numbers behind the view of limits.
+ *		the numbers behind the view of limits. Also announces the fold's writes.
  */
 #include "postgres.h"
 
@@ -60,7 +60,7 @@ enter_root_alone(const char *name, uint32 root_hash)
 {
 	PreventCommandDuringRecovery(name);
 	(void) operation_begin(name, false);
-	if (escrow_has_operated())
+	if (escrow_has_pins())
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 				 errmsg("cannot execute %s in a transaction that has operated on quotas", name),
@@ -236,12 +236,6 @@ quota_engine_stats(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
 }
 
-static const char *
-policy_text(LimitPolicy policy)
-{
-	return policy == POLICY_HARD ? "hard" : policy == POLICY_SOFT ? "soft" : "shadow";
-}
-
 /* A row of quota._limit_levels(). */
 static void
 put_level(ReturnSetInfo *result, const LevelLimit *limit, const CounterTotals *totals, int64 denied)
@@ -256,8 +250,8 @@ put_level(ReturnSetInfo *result, const LevelLimit *limit, const CounterTotals *t
 	nulls[2] = !limit->share;
 	values[3] = CStringGetTextDatum(limit->resource);
 	values[4] = CStringGetTextDatum(limit->model_pattern);
-	values[5] = PointerGetDatum(limit->period);
-	values[6] = CStringGetTextDatum(policy_text(limit->policy));
+	values[5] = PeriodPGetDatum(limit->period);
+	values[6] = CStringGetTextDatum(limit_policy_name(limit->policy));
 	values[7] = total_to_numeric(limit->amount);
 	values[8] = total_to_numeric(limit->overdraft);
 	values[9] = TimestampTzGetDatum(counter->key.period_start);

@@ -12,7 +12,6 @@
 #include "cost/cost.h"
 
 #include "fmgr.h"
-#include "utils/builtins.h"
 
 #include "cost/cache.h"
 #include "cost/document.h"

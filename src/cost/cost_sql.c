@@ -5,18 +5,24 @@
 #include "cost/cost.h"
 
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "cost/plan.h"
 #include "errors.h"
+#include "query.h"
 #include "types/scope.h"
 
 PG_FUNCTION_INFO_V1(quota_estimate);
 PG_FUNCTION_INFO_V1(quota_price);
 PG_FUNCTION_INFO_V1(quota_check_rate_card);
+
+static void
+collect_root_id(Datum *values, bool *nulls pg_attribute_unused(), void *arg)
+{
+	*(int64 *) arg = DatumGetInt64(values[0]);
+}
 
 /*
  * root_of_scope
@@ -26,33 +32,23 @@ PG_FUNCTION_INFO_V1(quota_check_rate_card);
 static int64
 root_of_scope(const Scope *scope)
 {
-	static SPIPlanPtr plan = NULL;
-	Oid type = TEXTOID;
+	static PreparedQuery query = {
+		.text = "SELECT root_id FROM quota.accounts"
+				" WHERE scope OPERATOR(quota.=) $1::quota.scope",
+		.argument_count = 1,
+		.argument_types = {TEXTOID},
+	};
 	char *root = scope_to_cstring(scope_root(scope));
 	Datum argument = CStringGetTextDatum(root);
-	bool isnull;
+	QueryScope queries;
 	int64 root_id;
 
-	SPI_connect();
-	if (plan == NULL)
-	{
-		SPIPlanPtr fresh = SPI_prepare("SELECT a.root_id FROM quota.accounts a"
-									   " WHERE a.scope OPERATOR(quota.=) $1::quota.scope",
-									   1, &type);
-
-		if (fresh == NULL || SPI_keepplan(fresh) != 0)
-			elog(ERROR, "could not prepare the look-up of a root account");
-		plan = fresh;
-	}
-	if (SPI_execute_plan(plan, &argument, NULL, false, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not look up a root account");
-	if (SPI_processed == 0)
+	query_begin(&queries);
+	if (query_run(&queries, &query, &argument, NULL, collect_root_id, &root_id) == 0)
 		ereport(ERROR, (errcode(ERRCODE_QUOTA_UNKNOWN_ACCOUNT),
 						errmsg("account \"%s\" does not exist", root),
 						errhint("Create it with quota.put_account().")));
-	root_id =
-		DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	SPI_finish();
+	query_end(&queries);
 	return root_id;
 }
 

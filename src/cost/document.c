@@ -14,7 +14,7 @@
  *		Writes an amount as an object; the entries are in the order of keys.
  */
 static void
-write_amount(JsonWriter *writer, JsonFrame *document, const AmountEntry *entries, int count)
+write_amount(StoredJson *writer, JsonFrame *document, const AmountEntry *entries, int count)
 {
 	const char *keys[DOCUMENT_MAX_AMOUNTS] = {NULL};
 	JsonFrame frame;
@@ -32,7 +32,7 @@ write_amount(JsonWriter *writer, JsonFrame *document, const AmountEntry *entries
  *		Writes the lines of a cost. What is charged once is shown at what it costs.
  */
 static void
-write_lines(JsonWriter *writer, JsonFrame *document, const CostResult *cost)
+write_lines(StoredJson *writer, JsonFrame *document, const CostResult *cost)
 {
 	static const char *const keys[] = {"meter", "cost_usd", "quantity", "unit_price_usd"};
 	JsonFrame array = json_open_array(writer, cost->line_count);
@@ -67,7 +67,7 @@ document_make(const DocumentParts *parts)
 												"amount",     "cost_usd",    "expected",
 												"adjustment", "assumptions", "credits_per_usd"};
 	bool adjusted = parts->rate->adjustment != NULL;
-	JsonWriter writer;
+	StoredJson writer;
 	JsonFrame frame;
 	JsonFrame assumptions;
 

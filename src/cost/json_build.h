@@ -25,7 +25,7 @@ json_end(JsonBuild *build, bool array)
 
 /* token is WJB_KEY, WJB_VALUE or WJB_ELEM */
 static inline void
-json_text(JsonBuild *build, JsonbIteratorToken token, const char *text)
+json_token_text(JsonBuild *build, JsonbIteratorToken token, const char *text)
 {
 	JsonbValue value = {.type = jbvString};
 
@@ -37,14 +37,14 @@ json_text(JsonBuild *build, JsonbIteratorToken token, const char *text)
 static inline void
 json_key(JsonBuild *build, const char *key)
 {
-	json_text(build, WJB_KEY, key);
+	json_token_text(build, WJB_KEY, key);
 }
 
 static inline void
 json_key_text(JsonBuild *build, const char *key, const char *text)
 {
 	json_key(build, key);
-	json_text(build, WJB_VALUE, text);
+	json_token_text(build, WJB_VALUE, text);
 }
 
 /* A decimal as a string, so that no reader takes it for a float. */

@@ -23,7 +23,7 @@
  *		Makes room for more bytes and returns where they begin.
  */
 static char *
-reserve(JsonWriter *writer, int count)
+reserve(StoredJson *writer, int count)
 {
 	if (writer->length + count > writer->size)
 	{
@@ -34,7 +34,7 @@ reserve(JsonWriter *writer, int count)
 }
 
 static void
-append(JsonWriter *writer, const char *data, int count)
+append(StoredJson *writer, const char *data, int count)
 {
 	memcpy(reserve(writer, count), data, count);
 	writer->length += count;
@@ -45,7 +45,7 @@ append(JsonWriter *writer, const char *data, int count)
  *		Pads to four bytes.
  */
 static void
-align(JsonWriter *writer)
+align(StoredJson *writer)
 {
 	int padding = INTALIGN(writer->length) - writer->length;
 
@@ -58,7 +58,7 @@ align(JsonWriter *writer)
  *		Notes the next entry of a frame, whose data has the length.
  */
 static void
-add_entry(JsonWriter *writer, JsonFrame *frame, uint32 type, int length)
+add_entry(StoredJson *writer, JsonFrame *frame, uint32 type, int length)
 {
 	JEntry entry;
 
@@ -76,7 +76,7 @@ add_entry(JsonWriter *writer, JsonFrame *frame, uint32 type, int length)
  *		Starts an object or array.
  */
 static JsonFrame
-open_container(JsonWriter *writer, uint32 header, int entries)
+open_container(StoredJson *writer, uint32 header, int entries)
 {
 	JsonFrame frame = {.start = writer->length};
 
@@ -93,7 +93,7 @@ open_container(JsonWriter *writer, uint32 header, int entries)
  *		Starts a document in the current memory context.
  */
 void
-json_write_begin(JsonWriter *writer)
+json_write_begin(StoredJson *writer)
 {
 	writer->size = INITIAL_SIZE;
 	writer->data = palloc(writer->size);
@@ -105,24 +105,36 @@ json_write_begin(JsonWriter *writer)
  *		Returns the document, all of whose containers are closed.
  */
 Jsonb *
-json_write_end(JsonWriter *writer)
+json_write_end(StoredJson *writer)
 {
 	SET_VARSIZE(writer->data, writer->length);
 	return (Jsonb *) writer->data;
 }
 
+/* The order of keys in jsonb: shorter ones first, then by bytes. */
+static int
+pg_attribute_unused() compare_keys(const char *a, const char *b)
+{
+	size_t length_a = strlen(a);
+	size_t length_b = strlen(b);
+
+	if (length_a != length_b)
+		return length_a < length_b ? -1 : 1;
+	return memcmp(a, b, length_a);
+}
+
 /*
  * json_open_object
- *		Starts an object; keys are in order (json_compare_keys).
+ *		Starts an object; keys are in order (compare_keys).
  */
 JsonFrame
-json_open_object(JsonWriter *writer, int count, const char *const *keys)
+json_open_object(StoredJson *writer, int count, const char *const *keys)
 {
 	JsonFrame frame = open_container(writer, JB_FOBJECT | (uint32) count, 2 * count);
 
 	for (int i = 0; i < count; i++)
 	{
-		Assert(i == 0 || json_compare_keys(keys[i - 1], keys[i]) < 0);
+		Assert(i == 0 || compare_keys(keys[i - 1], keys[i]) < 0);
 		json_write_text(writer, &frame, keys[i]);
 	}
 	return frame;
@@ -133,7 +145,7 @@ json_open_object(JsonWriter *writer, int count, const char *const *keys)
  *		Starts an array.
  */
 JsonFrame
-json_open_array(JsonWriter *writer, int count)
+json_open_array(StoredJson *writer, int count)
 {
 	return open_container(writer, JB_FARRAY | (uint32) count, count);
 }
@@ -144,14 +156,14 @@ json_open_array(JsonWriter *writer, int count)
  *		whole document).
  */
 void
-json_close(JsonWriter *writer, JsonFrame *frame, JsonFrame *parent)
+json_close(StoredJson *writer, JsonFrame *frame, JsonFrame *parent)
 {
 	if (parent != NULL)
 		add_entry(writer, parent, JENTRY_ISCONTAINER, writer->length - frame->start);
 }
 
 void
-json_write_text(JsonWriter *writer, JsonFrame *frame, const char *text)
+json_write_text(StoredJson *writer, JsonFrame *frame, const char *text)
 {
 	int length = (int) strlen(text);
 
@@ -164,7 +176,7 @@ json_write_text(JsonWriter *writer, JsonFrame *frame, const char *text)
  *		Writes a decimal as a string, so that no reader takes it for a float.
  */
 void
-json_write_decimal(JsonWriter *writer, JsonFrame *frame, int128 decimal, int scale)
+json_write_decimal(StoredJson *writer, JsonFrame *frame, int128 decimal, int scale)
 {
 	int length = decimal_to_cstring(decimal, scale, reserve(writer, DECIMAL_TEXT_SIZE));
 
@@ -173,7 +185,7 @@ json_write_decimal(JsonWriter *writer, JsonFrame *frame, int128 decimal, int sca
 }
 
 void
-json_write_integer(JsonWriter *writer, JsonFrame *frame, int64 integer)
+json_write_integer(StoredJson *writer, JsonFrame *frame, int64 integer)
 {
 	Numeric numeric = int64_to_numeric(integer);
 	int start = writer->length;
@@ -181,19 +193,4 @@ json_write_integer(JsonWriter *writer, JsonFrame *frame, int64 integer)
 	align(writer);
 	append(writer, (const char *) numeric, VARSIZE_ANY(numeric));
 	add_entry(writer, frame, JENTRY_ISNUMERIC, writer->length - start);
-}
-
-/*
- * json_compare_keys
- *		The order of keys in jsonb: shorter ones first, then by bytes.
- */
-int
-json_compare_keys(const char *a, const char *b)
-{
-	size_t length_a = strlen(a);
-	size_t length_b = strlen(b);
-
-	if (length_a != length_b)
-		return length_a < length_b ? -1 : 1;
-	return memcmp(a, b, length_a);
 }

@@ -9,12 +9,12 @@
 #include "utils/jsonb.h"
 
 /* The document under construction. */
-typedef struct JsonWriter
+typedef struct StoredJson
 {
 	char *data;
 	int length;
 	int size;
-} JsonWriter;
+} StoredJson;
 
 /* An object or array under construction. */
 typedef struct JsonFrame
@@ -30,14 +30,13 @@ typedef struct JsonFrame
  * (shorter ones first, then by bytes), then its values follow in that order. An array
  * is opened with the number of its elements.
  */
-extern void json_write_begin(JsonWriter *writer);
-extern Jsonb *json_write_end(JsonWriter *writer);
-extern JsonFrame json_open_object(JsonWriter *writer, int count, const char *const *keys);
-extern JsonFrame json_open_array(JsonWriter *writer, int count);
-extern void json_close(JsonWriter *writer, JsonFrame *frame, JsonFrame *parent);
-extern void json_write_text(JsonWriter *writer, JsonFrame *frame, const char *text);
-extern void json_write_decimal(JsonWriter *writer, JsonFrame *frame, int128 decimal, int scale);
-extern void json_write_integer(JsonWriter *writer, JsonFrame *frame, int64 integer);
-extern int json_compare_keys(const char *a, const char *b);
+extern void json_write_begin(StoredJson *writer);
+extern Jsonb *json_write_end(StoredJson *writer);
+extern JsonFrame json_open_object(StoredJson *writer, int count, const char *const *keys);
+extern JsonFrame json_open_array(StoredJson *writer, int count);
+extern void json_close(StoredJson *writer, JsonFrame *frame, JsonFrame *parent);
+extern void json_write_text(StoredJson *writer, JsonFrame *frame, const char *text);
+extern void json_write_decimal(StoredJson *writer, JsonFrame *frame, int128 decimal, int scale);
+extern void json_write_integer(StoredJson *writer, JsonFrame *frame, int64 integer);
 
 #endif /* XAVIER_QUOTA_COST_JSON_WRITE_H */

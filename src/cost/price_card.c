@@ -95,7 +95,7 @@ write_multiplier(JsonBuild *build, const CardDraft *draft, int128 factor, const 
 		uint64 bit = MEASURE_BIT(draft->lines[i].meter);
 
 		if ((bit & meters) != 0 && (bit & written) == 0)
-			json_text(build, WJB_ELEM, measures[draft->lines[i].meter].name);
+			json_token_text(build, WJB_ELEM, measures[draft->lines[i].meter].name);
 		written |= bit;
 	}
 	json_end(build, true);

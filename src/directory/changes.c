@@ -36,6 +36,7 @@
 #include "utils/rel.h"
 
 #include "directory/changes.h"
+#include "directory/directory.h"
 #include "escrow/escrow.h"
 #include "escrow/locks.h"
 #include "query.h"
@@ -167,9 +168,9 @@ changes_has_counted(bool global, uint32 root_hash)
 }
 
 /*
- * changes_lock_global, changes_lock_root
- *		Take the lock that an operation needs: shared, or exclusive if this
- *		transaction has changed what is counted.
+ * changes_lock_global
+ *		Takes the global lock as an operation needs it: shared, or exclusive if
+ *		this transaction has changed what is counted.
  */
 void
 changes_lock_global(void)
@@ -180,13 +181,22 @@ changes_lock_global(void)
 		lock_global_shared();
 }
 
+/*
+ * directory_enter
+ *		Takes the lock of a root in the same way, under which its definitions stand
+ *		still, and says which generation of them is in force. The global lock is
+ *		held already.
+ *
+ * The order is: locks, generation, then (by whoever needs it) a latest snapshot.
+ */
 void
-changes_lock_root(uint32 root_hash)
+directory_enter(uint32 root_hash, Generation *generation)
 {
 	if (changes_has_counted(false, root_hash))
 		lock_root_exclusive(root_hash);
 	else
 		lock_root_shared(root_hash);
+	*generation = escrow_generation(root_hash);
 }
 
 /*

@@ -86,7 +86,10 @@ extern bool payer_find_account(const Scope *scope, Spender *spender);
 extern SpendLimits *limits_of_spender(const Spender *spender, uint32 root_hash);
 extern const CounterSpec *level_limit_counter(LevelLimit *limit, const Spender *spender,
 											  uint32 root_hash, TimestampTz held_at);
+extern const char *limit_policy_name(LimitPolicy policy);
+extern void directory_retire_context(MemoryContext context);
+
+/* Functions in changes.c; see directory/changes.h for the others. */
 extern void directory_enter(uint32 root_hash, Generation *generation);
-extern void directory_init(void);
 
 #endif /* XAVIER_QUOTA_DIRECTORY_DIRECTORY_H */

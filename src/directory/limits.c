@@ -16,7 +16,6 @@
 
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -54,17 +53,14 @@ static HTAB *limits_cache = NULL;
 static MemoryContext limits_context = NULL;
 
 /*
- * directory_enter
- *		Takes the locks under which the definitions of a root stand still and says
- *		which generation of them is in force. The global lock is held already.
- *
- * The order is: locks, generation, then (by whoever needs it) a latest snapshot.
+ * directory_retire_context
+ *		Gives up what is remembered in a context when the transaction ends: until
+ *		then it may be in use by the operation that asks for it again.
  */
 void
-directory_enter(uint32 root_hash, Generation *generation)
+directory_retire_context(MemoryContext context)
 {
-	changes_lock_root(root_hash);
-	*generation = escrow_generation(root_hash);
+	MemoryContextSetParent(context, TopTransactionContext);
 }
 
 static LimitsEntry *
@@ -76,7 +72,7 @@ limits_entry(const Spender *spender)
 
 	if (limits_cache != NULL && hash_get_num_entries(limits_cache) >= CACHE_MAX)
 	{
-		MemoryContextSetParent(limits_context, TopTransactionContext);
+		directory_retire_context(limits_context);
 		limits_cache = NULL;
 	}
 	if (limits_cache == NULL)
@@ -128,6 +124,16 @@ policy_parse(const char *name)
 	if (strcmp(name, "hard") == 0)
 		return POLICY_HARD;
 	return strcmp(name, "soft") == 0 ? POLICY_SOFT : POLICY_SHADOW;
+}
+
+/*
+ * limit_policy_name
+ *		Returns the name of a policy, as definitions have it.
+ */
+const char *
+limit_policy_name(LimitPolicy policy)
+{
+	return policy == POLICY_HARD ? "hard" : policy == POLICY_SOFT ? "soft" : "shadow";
 }
 
 typedef struct CollectState
@@ -282,6 +288,7 @@ limits_of_spender(const Spender *spender, uint32 root_hash)
 	LimitsEntry *entry = limits_entry(spender);
 	Generation generation = {0, 0, 0};
 	bool trusted = escrow_is_attached() && !RecoveryInProgress();
+	MemoryContext context;
 
 	if (trusted)
 		generation = escrow_generation(root_hash);
@@ -291,19 +298,14 @@ limits_of_spender(const Spender *spender, uint32 root_hash)
 		memcmp(entry->levels, spender->levels, sizeof(int64) * spender->level_count) == 0)
 		return &entry->limits;
 
-	/* What is replaced may still be in use by the operation that asks again. */
 	if (entry->context != NULL)
-		MemoryContextSetParent(entry->context, TopTransactionContext);
+		directory_retire_context(entry->context);
 	entry->context = NULL;
-	{
-		MemoryContext context =
-			AllocSetContextCreate(CurrentMemoryContext, "xavier_quota limits of a path",
-								  ALLOCSET_SMALL_SIZES);
-
-		limits_read(spender, &entry->limits, context);
-		MemoryContextSetParent(context, limits_context);
-		entry->context = context;
-	}
+	context = AllocSetContextCreate(CurrentMemoryContext, "xavier_quota limits of a path",
+									ALLOCSET_SMALL_SIZES);
+	limits_read(spender, &entry->limits, context);
+	MemoryContextSetParent(context, limits_context);
+	entry->context = context;
 	entry->generation = generation;
 	entry->local_epoch = changes_local_epoch();
 	entry->level_count = spender->level_count;
@@ -344,10 +346,4 @@ level_limit_counter(LevelLimit *limit, const Spender *spender, uint32 root_hash,
 	counter->resource = limit->resource;
 	counter->model_pattern = limit->model_pattern;
 	return counter;
-}
-
-void
-directory_init(void)
-{
-	changes_init();
 }

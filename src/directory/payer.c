@@ -51,13 +51,6 @@ typedef struct PayerEntry
 static HTAB *payer_cache = NULL;
 static MemoryContext payer_context = NULL;
 
-/* What is replaced may still be in use by the operation that asks for it again. */
-static void
-retire_context(MemoryContext context)
-{
-	MemoryContextSetParent(context, TopTransactionContext);
-}
-
 static PayerEntry *
 payer_entry(const char *user_id, const char *project_id)
 {
@@ -67,7 +60,7 @@ payer_entry(const char *user_id, const char *project_id)
 
 	if (payer_cache != NULL && hash_get_num_entries(payer_cache) >= CACHE_MAX)
 	{
-		retire_context(payer_context);
+		directory_retire_context(payer_context);
 		payer_cache = NULL;
 	}
 	if (payer_cache == NULL)
@@ -455,7 +448,7 @@ payer_refresh(PayerEntry *entry, const char *user_id, const char *project_id)
 	MemoryContext context;
 
 	if (entry->context != NULL)
-		retire_context(entry->context);
+		directory_retire_context(entry->context);
 	entry->context = NULL;
 	memset(&entry->generation, 0, sizeof(Generation));
 	context =

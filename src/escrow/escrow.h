@@ -62,6 +62,14 @@ typedef struct EscrowClaim
 	bool fits;
 } EscrowClaim;
 
+/* Says whether a claim fits its counter; a request for nothing always does. */
+static inline bool
+escrow_claim_fits(const EscrowClaim *claim)
+{
+	return claim->request == 0 ||
+		   claim->totals.used + claim->totals.held + claim->request <= claim->capacity;
+}
+
 typedef enum EscrowAnswer
 {
 	ESCROW_GRANTED,
@@ -91,6 +99,15 @@ typedef struct EscrowStats
 	int64 memory_bytes;
 } EscrowStats;
 
+/* A copy of a counter, for verify() and the views. */
+typedef struct CounterCopy
+{
+	CounterKey key;
+	CounterTotals totals;
+	int64 denied;
+	bool current; /* loaded, and not to be forgotten */
+} CounterCopy;
+
 /* Functions in escrow_shmem.c */
 extern void escrow_init(void);
 extern bool escrow_is_attached(void);
@@ -110,24 +127,12 @@ extern void escrow_pin(const CounterSpec *const *specs, int count, CounterLoader
 extern EscrowAnswer
 escrow_claim(uint32 root_hash, Generation generation, EscrowClaim *claims, int count, bool hold);
 extern void escrow_record_use(SharedCounter *counter, int64 held, int64 used);
-extern void escrow_release(SharedCounter *counter, int64 held);
 extern CounterTotals escrow_read(SharedCounter *counter);
 extern bool escrow_peek(const CounterSpec *spec, CounterTotals *totals, int64 *denied);
-
-/* A copy of a counter, for verify() and the views. */
-typedef struct CounterCopy
-{
-	CounterKey key;
-	CounterTotals totals;
-	int64 denied;
-	bool current; /* loaded, and not to be forgotten */
-} CounterCopy;
-
 extern CounterCopy *escrow_copy_root(int64 root_id, uint32 root_hash, int *count);
 
 /* Functions in escrow_transaction.c */
-extern void escrow_transaction_init(void);
 extern void escrow_note_operation(void);
-extern bool escrow_has_operated(void);
+extern bool escrow_has_pins(void);
 
 #endif /* XAVIER_QUOTA_ESCROW_ESCROW_H */

@@ -305,8 +305,7 @@ claim_check(EscrowClaim *claim)
 
 	claim->totals.used = claim->counter->used + deferred.used;
 	claim->totals.held = claim->counter->held + deferred.held;
-	claim->fits = claim->request == 0 ||
-				  claim->totals.used + claim->totals.held + claim->request <= claim->capacity;
+	claim->fits = escrow_claim_fits(claim);
 	return claim->fits || !claim->enforced;
 }
 
@@ -382,8 +381,8 @@ escrow_claim(uint32 root_hash, Generation generation, EscrowClaim *claims, int c
  * escrow_record_use
  *		Replaces held by used on a pinned counter, without a check: use is a fact.
  *		What is used above what was held counts at once, the rest moves after
- *		commit. With held 0 it is a charge; a negative use, a correction
- *		downwards, counts after commit.
+ *		commit. With held 0 it is a charge, with used 0 a release; a negative use,
+ *		a correction downwards, counts after commit.
  */
 void
 escrow_record_use(SharedCounter *counter, int64 held, int64 used)
@@ -398,16 +397,6 @@ escrow_record_use(SharedCounter *counter, int64 held, int64 used)
 	effect->deferred.held -= held;
 	counter->used += above;
 	LWLockRelease(lock);
-}
-
-/*
- * escrow_release
- *		Gives a hold back on a pinned counter, after commit.
- */
-void
-escrow_release(SharedCounter *counter, int64 held)
-{
-	escrow_record_use(counter, held, 0);
 }
 
 /*

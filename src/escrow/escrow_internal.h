@@ -39,7 +39,7 @@ typedef struct SharedPartition
 	dlist_head idle;    /* unpinned counters, least recently used first */
 } SharedPartition;
 
-/* By hash of the root; two roots with one slot only cost each other a re-read. */
+/* By hash of the root; two roots with one slot only cost each other a re-read or a load. */
 typedef struct SharedRoot
 {
 	pg_atomic_uint64 generation; /* of its definitions */
@@ -81,9 +81,9 @@ typedef struct PendingEffect
 
 extern SharedEscrow *EscrowState;
 extern HTAB *EscrowCounters;
+extern int escrow_counters_max;
 
 /* Functions in escrow_shmem.c */
-extern int escrow_counters_max;
 extern uint64 escrow_root_epoch(uint32 root_hash);
 
 static inline SharedPartition *
@@ -97,6 +97,7 @@ extern void counter_unpin(SharedCounter *counter, uint32 pins);
 extern void counter_remove(SharedCounter *counter);
 
 /* Functions in escrow_transaction.c */
+extern void escrow_transaction_init(void);
 extern void pending_reserve_space(int entries);
 extern PendingEffect *pending_note_pin(SharedCounter *counter, bool *pinned_already);
 extern PendingEffect *pending_find(SharedCounter *counter);

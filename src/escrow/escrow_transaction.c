@@ -132,11 +132,11 @@ escrow_note_operation(void)
 }
 
 /*
- * escrow_has_operated
+ * escrow_has_pins
  *		Says whether this transaction has counters pinned.
  */
 bool
-escrow_has_operated(void)
+escrow_has_pins(void)
 {
 	return pending_count > 0;
 }

@@ -17,8 +17,7 @@
  */
 #include "postgres.h"
 
-#include "utils/timestamp.h"
-
+#include "civil.h"
 #include "ledger/hold_id.h"
 
 #define UNIX_EPOCH_USECS ((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
@@ -38,9 +37,7 @@ unix_milliseconds(TimestampTz instant)
 		return MILLISECONDS_MAX;
 	if (instant < -UNIX_EPOCH_USECS)
 		return 0;
-	milliseconds = instant / 1000 + UNIX_EPOCH_USECS / 1000;
-	if (instant % 1000 < 0)
-		milliseconds--;
+	milliseconds = floor_divide(instant, 1000) + UNIX_EPOCH_USECS / 1000;
 	return Min(Max(milliseconds, 0), MILLISECONDS_MAX);
 }
 

@@ -15,8 +15,8 @@
 #include "types/amount.h"
 #include "types/scope.h"
 
-/* Depth of a tree; types/scope.c allows no deeper path. */
-#define LEVELS_MAX 32
+/* As many as the path of an account has components. */
+#define LEVELS_MAX SCOPE_MAX_DEPTH
 
 /*
  * What every open hold counts one of, beside its amount, at the root. Not a

@@ -6,7 +6,6 @@
 #define XAVIER_QUOTA_LEDGER_INTERNAL_H
 
 #include "ledger/ledger.h"
-#include "utils/array.h"
 
 typedef enum HoldColumn
 {
@@ -60,8 +59,6 @@ typedef enum KeyColumn
 } KeyColumn;
 
 /* Functions in ledger_read.c */
-extern void spender_from_datums(Spender *spender, Datum root_id, Datum levels, Datum scope,
-								const char *user_id, const char *model);
 extern int levels_from_datum(Datum datum, int64 *levels);
 
 #endif /* XAVIER_QUOTA_LEDGER_INTERNAL_H */

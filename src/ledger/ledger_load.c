@@ -27,6 +27,7 @@
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
+#include "civil.h"
 #include "ledger/hold_id.h"
 #include "ledger/ledger_internal.h"
 #include "model_pattern.h"
@@ -54,22 +55,9 @@ period_whole_hours(TimestampTz start, TimestampTz end)
 	HourRange hours = {start, end};
 
 	if (!TIMESTAMP_NOT_FINITE(start))
-	{
-		int64 rest = start % USECS_PER_HOUR;
-
-		if (rest < 0)
-			rest += USECS_PER_HOUR;
-		if (rest > 0)
-			hours.first = start - rest + USECS_PER_HOUR;
-	}
+		hours.first = start + floor_modulo(-start, USECS_PER_HOUR);
 	if (!TIMESTAMP_NOT_FINITE(end))
-	{
-		int64 rest = end % USECS_PER_HOUR;
-
-		if (rest < 0)
-			rest += USECS_PER_HOUR;
-		hours.last = end - rest;
-	}
+		hours.last = end - floor_modulo(end, USECS_PER_HOUR);
 	return hours;
 }
 

@@ -8,7 +8,8 @@
  * no predicate locks on pages that everybody writes. Rare reads are queries, on a
  * latest snapshot, planned without sequential scans for the same reason.
  *
- * Everything that is returned is a copy in the current memory context.
+ * Everything that is returned is a copy in the current memory context. What is kept
+ * between calls is which roots have no expired hold for the moment (QuietRoot).
  */
 #include "postgres.h"
 
@@ -67,7 +68,7 @@ levels_from_datum(Datum datum, int64 *levels)
 	return count;
 }
 
-void
+static void
 spender_from_datums(Spender *spender, Datum root_id, Datum levels, Datum scope, const char *user_id,
 					const char *model)
 {
@@ -185,11 +186,10 @@ ledger_find_hold(const pg_uuid_t *id, Hold *hold)
 	TupleTableSlot *slot = table_slot_create(holds, NULL);
 	ScanKeyData key;
 	IndexScanDesc scan;
-	bool found;
+	bool found = false;
 
 	hold_scan_key(&key, id);
 	scan = compat_index_beginscan(holds, index, SnapshotSelf, 1);
-	found = false;
 
 	/* A row that extend() moves between the index and the table is there at a second look. */
 	for (int look = 0; look < 2 && !found; look++)
