@@ -5,7 +5,7 @@
 #ifndef XAVIER_QUOTA_API_LEVELS_H
 #define XAVIER_QUOTA_API_LEVELS_H
 
-#include "api/json_writer.h"
+#include "types/json_writer.h"
 #include "directory/directory.h"
 
 /* One limit at one level, and what the operation asks and finds there. */

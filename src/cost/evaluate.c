@@ -4,8 +4,9 @@
  *
  * Three steps. evaluate_derive() completes the usage: defaults of the card, and
  * measures that follow from others (images from n, pixels from size).
- * evaluate_cost() then splits totals into their parts and prices every meter by the
- * first line of the card whose conditions hold.
+ * evaluate_require() refuses one that lacks what the card prices. evaluate_cost()
+ * splits totals into their parts and prices every meter by the first line of the
+ * card whose conditions hold.
  *
  * A part that no line prices stays in its total: reasoning tokens without a price
  * of their own cost what output tokens cost, and cached tokens without a price of
@@ -16,8 +17,6 @@
 #include "cost/plan.h"
 
 #include "port/pg_bitutils.h"
-
-#include "errors.h"
 
 /* Sides of images have at most so many digits. */
 #define MAX_SIDE_DIGITS 5

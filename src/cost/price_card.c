@@ -4,46 +4,54 @@
  */
 #include "cost/price_draft.h"
 
-#include "cost/json_build.h"
+#include "types/json_writer.h"
+
+/* A price or factor, as a string: no reader takes it for a float. */
+static void
+write_decimal(JsonWriter *writer, const char *key, int128 decimal)
+{
+	char *text = palloc(DECIMAL_TEXT_SIZE);
+
+	(void) decimal_to_cstring(decimal, PRICE_SCALE, text);
+	json_text(writer, key, text);
+}
 
 /*
  * write_conditions
  *		Writes "when" and "above" of a line.
  */
 static void
-write_conditions(JsonBuild *build, const CardLine *line)
+write_conditions(JsonWriter *writer, const CardLine *line)
 {
 	const MapPrice *price = &line->price;
 
 	if (price_condition_count(price) > 0 || line->absent >= 0)
 	{
-		json_key(build, "when");
-		json_begin(build, false);
+		json_begin_object(writer, "when");
 		if (price->key.tier != NULL)
-			json_key_text(build, "service_tier", price->key.tier);
+			json_text(writer, "service_tier", price->key.tier);
 		if (price->key.variant[0] != '\0')
-			json_key_text(build, "resolution", price->key.variant);
+			json_text(writer, "resolution", price->key.variant);
 		if (price->size != NULL)
-			json_key_text(build, "size", price->size);
+			json_text(writer, "size", price->size);
 		if (price->quality != NULL)
-			json_key_text(build, "quality", price->quality);
+			json_text(writer, "quality", price->quality);
 		if (price->steps != NULL)
-			json_key_text(build, "steps", price->steps);
+			json_text(writer, "steps", price->steps);
 		if (price->search_context != NULL)
-			json_key_text(build, "search_context_size", price->search_context);
+			json_text(writer, "search_context_size", price->search_context);
 		if (line->absent >= 0)
-			json_key_null(build, measures[line->absent].name);
-		json_end(build, false);
+			json_null(writer, measures[line->absent].name);
+		json_end_object(writer);
 	}
 	if (price->key.above_tokens >= 0 || price->above_results >= 0)
 	{
-		json_key(build, "above");
-		json_begin(build, false);
+		json_begin_object(writer, "above");
 		if (price->key.above_tokens >= 0)
-			json_key_integer(build, "input_tokens", price->key.above_tokens);
+			json_int(writer, "input_tokens", price->key.above_tokens);
 		if (price->above_results >= 0)
-			json_key_integer(build, "max_results", price->above_results);
-		json_end(build, false);
+			json_int(writer, "max_results", price->above_results);
+		json_end_object(writer);
 	}
 }
 
@@ -52,24 +60,24 @@ write_conditions(JsonBuild *build, const CardLine *line)
  *		Writes one line.
  */
 static void
-write_line(JsonBuild *build, const MapModel *model, const CardLine *line)
+write_line(JsonWriter *writer, const MapModel *model, const CardLine *line)
 {
 	bool search = line->meter == MEASURE_WEB_SEARCH_REQUESTS;
 	bool grounding = search || line->meter == MEASURE_MAPS_REQUESTS;
 	bool gemini =
 		strncmp(model->provider, "vertex_ai", 9) == 0 || strncmp(model->provider, "gemini", 6) == 0;
 
-	json_begin(build, false);
-	json_key_text(build, "meter", measures[line->meter].name);
-	json_key_decimal(build, "price", line->price.price, PRICE_SCALE);
+	json_begin_object(writer, NULL);
+	json_text(writer, "meter", measures[line->meter].name);
+	write_decimal(writer, "price", line->price.price);
 	if (search && strcmp(model->provider, "perplexity") == 0)
-		json_key_integer(build, "per", 1000);
+		json_int(writer, "per", 1000);
 	if (grounding && gemini && !model->search_per_query)
-		json_key_integer(build, "at_most", 1);
+		json_int(writer, "at_most", 1);
 	if (line->optional || line->required)
-		json_key_boolean(build, "required", line->required);
-	write_conditions(build, line);
-	json_end(build, false);
+		json_bool(writer, "required", line->required);
+	write_conditions(writer, line);
+	json_end_object(writer);
 }
 
 /*
@@ -77,29 +85,27 @@ write_line(JsonBuild *build, const MapModel *model, const CardLine *line)
  *		Writes one multiplier for those of the meters that the card has.
  */
 static void
-write_multiplier(JsonBuild *build, const CardDraft *draft, int128 factor, const char *key,
+write_multiplier(JsonWriter *writer, const CardDraft *draft, int128 factor, const char *key,
 				 const char *text, uint64 meters)
 {
 	uint64 written = 0;
 
-	json_begin(build, false);
-	json_key_decimal(build, "factor", factor, PRICE_SCALE);
-	json_key(build, "when");
-	json_begin(build, false);
-	json_key_text(build, key, text);
-	json_end(build, false);
-	json_key(build, "meters");
-	json_begin(build, true);
+	json_begin_object(writer, NULL);
+	write_decimal(writer, "factor", factor);
+	json_begin_object(writer, "when");
+	json_text(writer, key, text);
+	json_end_object(writer);
+	json_begin_array(writer, "meters");
 	for (int i = 0; i < draft->count; i++)
 	{
 		uint64 bit = MEASURE_BIT(draft->lines[i].meter);
 
 		if ((bit & meters) != 0 && (bit & written) == 0)
-			json_token_text(build, WJB_ELEM, measures[draft->lines[i].meter].name);
+			json_text(writer, NULL, measures[draft->lines[i].meter].name);
 		written |= bit;
 	}
-	json_end(build, true);
-	json_end(build, false);
+	json_end_array(writer);
+	json_end_object(writer);
 }
 
 /*
@@ -108,7 +114,7 @@ write_multiplier(JsonBuild *build, const CardDraft *draft, int128 factor, const 
  *		speed and geography.
  */
 static void
-write_multipliers(JsonBuild *build, const CardDraft *draft)
+write_multipliers(JsonWriter *writer, const CardDraft *draft)
 {
 	uint64 tokens = 0;
 	uint64 whole = MEASURE_BIT(MEASURE_INPUT_TOKENS) | MEASURE_BIT(MEASURE_OUTPUT_TOKENS);
@@ -121,24 +127,23 @@ write_multipliers(JsonBuild *build, const CardDraft *draft)
 	}
 	if (tokens == 0 || (!draft->half_batches && draft->model->factors == NIL))
 		return;
-	json_key(build, "multipliers");
-	json_begin(build, true);
+	json_begin_array(writer, "multipliers");
 	if (draft->half_batches)
-		write_multiplier(build, draft, decimal_power_of_ten(PRICE_SCALE) / 2, "service_tier",
+		write_multiplier(writer, draft, decimal_power_of_ten(PRICE_SCALE) / 2, "service_tier",
 						 "batch", draft->half_meters);
 	foreach (cell, draft->model->factors)
 	{
 		const MapPrice *factor = lfirst(cell);
 
 		if (factor->key.kind == PRICE_UPLIFT)
-			write_multiplier(build, draft, factor->price, "data_residency", factor->key.variant,
+			write_multiplier(writer, draft, factor->price, "data_residency", factor->key.variant,
 							 tokens);
 		else
-			write_multiplier(build, draft, factor->price,
+			write_multiplier(writer, draft, factor->price,
 							 strcmp(factor->key.variant, "fast") == 0 ? "speed" : "inference_geo",
 							 factor->key.variant, whole);
 	}
-	json_end(build, true);
+	json_end_array(writer);
 }
 
 /*
@@ -167,7 +172,7 @@ multipliers_are_exact(const CardDraft *draft)
  *		Writes what a request stands for that leaves a parameter out.
  */
 static void
-write_defaults(JsonBuild *build, const CardDraft *draft)
+write_defaults(JsonWriter *writer, const CardDraft *draft)
 {
 	bool results = false;
 	bool steps = false;
@@ -179,13 +184,12 @@ write_defaults(JsonBuild *build, const CardDraft *draft)
 	}
 	if (!results && !steps)
 		return;
-	json_key(build, "defaults");
-	json_begin(build, false);
+	json_begin_object(writer, "defaults");
 	if (results)
-		json_key_integer(build, "max_results", 10);
+		json_int(writer, "max_results", 10);
 	if (steps)
-		json_key_text(build, "steps", "50");
-	json_end(build, false);
+		json_text(writer, "steps", "50");
+	json_end_object(writer);
 }
 
 /*
@@ -196,7 +200,7 @@ Jsonb *
 price_card_make(MapModel *model, int *line_count)
 {
 	CardDraft draft = {.model = model};
-	JsonBuild build = NULL;
+	JsonWriter writer = {NULL, NULL};
 
 	*line_count = 0;
 	if (model->unusable)
@@ -214,25 +218,25 @@ price_card_make(MapModel *model, int *line_count)
 		price_skip(model, "*", "a price times its factors has more than 24 decimals");
 		return NULL;
 	}
-	json_begin(&build, false);
+	json_begin_object(&writer, NULL);
 	if (model->mode[0] != '\0')
-		json_key_text(&build, "mode", model->mode);
+		json_text(&writer, "mode", model->mode);
 	if (model->provider[0] != '\0')
-		json_key_text(&build, "provider", model->provider);
+		json_text(&writer, "provider", model->provider);
 	if (model->max_input_tokens > 0)
-		json_key_integer(&build, "max_input_tokens", model->max_input_tokens);
+		json_int(&writer, "max_input_tokens", model->max_input_tokens);
 	if (model->max_output_tokens > 0 && price_draft_find(&draft, MEASURE_OUTPUT_TOKENS) != NULL)
-		json_key_integer(&build, "max_output_tokens", model->max_output_tokens);
+		json_int(&writer, "max_output_tokens", model->max_output_tokens);
 	if (price_draft_find(&draft, MEASURE_OUTPUT_TOKENS) != NULL &&
 		(strcmp(model->provider, "xai") == 0 || strcmp(model->provider, "perplexity") == 0))
-		json_key_boolean(&build, "reasoning_is_additional", true);
-	write_defaults(&build, &draft);
-	write_multipliers(&build, &draft);
-	json_key(&build, "lines");
-	json_begin(&build, true);
+		json_bool(&writer, "reasoning_is_additional", true);
+	write_defaults(&writer, &draft);
+	write_multipliers(&writer, &draft);
+	json_begin_array(&writer, "lines");
 	for (int i = 0; i < draft.count; i++)
-		write_line(&build, model, &draft.lines[i]);
-	json_end(&build, true);
+		write_line(&writer, model, &draft.lines[i]);
+	json_end_array(&writer);
 	*line_count = draft.count;
-	return JsonbValueToJsonb(json_end(&build, false));
+	json_end_object(&writer);
+	return json_finish(&writer);
 }

@@ -21,8 +21,7 @@
 #include "utils/hsearch.h"
 
 #include "cost/cache.h"
-#include "cost/json_build.h"
-#include "errors.h"
+#include "types/json_writer.h"
 
 PG_FUNCTION_INFO_V1(quota_price_map_cards);
 
@@ -250,17 +249,18 @@ fold_sized(List *list, HTAB *models)
 static Jsonb *
 skipped_json(const MapModel *model)
 {
-	JsonBuild build = NULL;
+	JsonWriter writer = {NULL, NULL};
 	ListCell *cell;
 
-	json_begin(&build, false);
+	json_begin_object(&writer, NULL);
 	foreach (cell, model->skipped)
 	{
 		const MapSkipped *skipped = lfirst(cell);
 
-		json_key_text(&build, skipped->key, skipped->reason);
+		json_text(&writer, skipped->key, skipped->reason);
 	}
-	return JsonbValueToJsonb(json_end(&build, false));
+	json_end_object(&writer);
+	return json_finish(&writer);
 }
 
 /*

@@ -14,7 +14,7 @@
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
-#include "api/json_writer.h"
+#include "types/json_writer.h"
 
 static void
 json_key(JsonWriter *writer, const char *key)

@@ -1,9 +1,9 @@
 /*
  * json_writer.h
- *		Writes the documents of the API: verdicts and receipts.
+ *		Writes jsonb, value by value: verdicts, receipts, rate cards.
  */
-#ifndef XAVIER_QUOTA_API_JSON_WRITER_H
-#define XAVIER_QUOTA_API_JSON_WRITER_H
+#ifndef XAVIER_QUOTA_TYPES_JSON_WRITER_H
+#define XAVIER_QUOTA_TYPES_JSON_WRITER_H
 
 #include "xavier_quota.h"
 #include "types/amount.h"
@@ -32,4 +32,4 @@ extern void json_uuid(JsonWriter *writer, const char *key, const pg_uuid_t *valu
 extern void json_document(JsonWriter *writer, const char *key, const Jsonb *value);
 extern Jsonb *json_finish(JsonWriter *writer);
 
-#endif /* XAVIER_QUOTA_API_JSON_WRITER_H */
+#endif /* XAVIER_QUOTA_TYPES_JSON_WRITER_H */
