@@ -102,7 +102,7 @@ decimal_shift(int128 value, int exponent, int128 *result)
 }
 
 /*
- * numeric_digit
+ * numeric_word
  *		Reads the 16-bit word at the index. A numeric with a one-byte header is not
  *		aligned.
  */

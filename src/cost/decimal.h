@@ -13,6 +13,9 @@
 #define QUANTITY_SCALE 6
 #define COST_SCALE (PRICE_SCALE + QUANTITY_SCALE)
 
+/* A unit price is below this many dollars, so that its product with one unit fits. */
+#define PRICE_MAX_USD 100000000
+
 /* 39 digits, a sign, a point, a leading zero and the final NUL. */
 #define DECIMAL_TEXT_SIZE 48
 

@@ -8,9 +8,6 @@
 #include "cost/decimal.h"
 #include "cost/usage.h"
 
-/* A unit price is below this many dollars, so that its product with one unit fits. */
-#define PRICE_MAX_USD 100000000
-
 #define PLAN_MAX_LINES 1000
 #define PLAN_MAX_VALUES 64
 

@@ -158,7 +158,7 @@ add_sized_prices(const MapModel *entry, const SizedName *sized, MapModel *model)
 	if (image != NULL)
 		price->price = image->price;
 	else if (__builtin_mul_overflow(per_pixel, (int128) sized->pixels, &price->price) ||
-			 price->price >= decimal_power_of_ten(PRICE_SCALE) * 100000000)
+			 price->price >= decimal_power_of_ten(PRICE_SCALE) * PRICE_MAX_USD)
 		return;
 	model->sized = lappend(model->sized, price);
 }

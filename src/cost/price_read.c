@@ -49,7 +49,7 @@ read_number(MapModel *model, const char *key, const JsonbValue *value, int128 *n
 		status =
 			decimal_from_text(value->val.string.val, value->val.string.len, PRICE_SCALE, number);
 	if (status == DECIMAL_OK && *number >= 0 &&
-		*number < decimal_power_of_ten(PRICE_SCALE) * 100000000)
+		*number < decimal_power_of_ten(PRICE_SCALE) * PRICE_MAX_USD)
 		return true;
 	model->unusable = true;
 	if (status == DECIMAL_MALFORMED)

@@ -19,93 +19,89 @@
 #define METER MEASURE_IS_METER
 #define WHOLE MEASURE_IS_WHOLE
 #define REQUIRED MEASURE_IS_REQUIRED
-#define ONE MEASURE_IS_ONE
 #define TOKENS (KEY | METER | WHOLE)
 
 const MeasureInfo measures[MEASURE_COUNT] = {
-	[MEASURE_INPUT_TOKENS] = {"input_tokens", TOKENS | REQUIRED, -1,
-							  "All input tokens, those of every part below included"},
-	[MEASURE_CACHED_INPUT_TOKENS] = {"cached_input_tokens", TOKENS, MEASURE_INPUT_TOKENS,
-									 "Input tokens read from a cache"},
-	[MEASURE_CACHED_AUDIO_INPUT_TOKENS] =
-		{"cached_audio_input_tokens", TOKENS, MEASURE_CACHED_INPUT_TOKENS,
-		 "Cached tokens that are audio; also in audio_input_tokens"},
+	/* All input tokens, those of every part below included */
+	[MEASURE_INPUT_TOKENS] = {"input_tokens", TOKENS | REQUIRED, -1},
+	/* Input tokens read from a cache */
+	[MEASURE_CACHED_INPUT_TOKENS] = {"cached_input_tokens", TOKENS, MEASURE_INPUT_TOKENS},
+	/* Cached tokens that are audio; also in audio_input_tokens */
+	[MEASURE_CACHED_AUDIO_INPUT_TOKENS] = {"cached_audio_input_tokens", TOKENS,
+										   MEASURE_CACHED_INPUT_TOKENS},
+	/* Cached tokens of images; also in image_input_tokens */
 	[MEASURE_CACHED_IMAGE_INPUT_TOKENS] = {"cached_image_input_tokens", TOKENS,
-										   MEASURE_CACHED_INPUT_TOKENS,
-										   "Cached tokens of images; also in image_input_tokens"},
-	[MEASURE_CACHE_WRITE_TOKENS] = {"cache_write_tokens", TOKENS, MEASURE_INPUT_TOKENS,
-									"Input tokens written to a cache for five minutes"},
+										   MEASURE_CACHED_INPUT_TOKENS},
+	/* Input tokens written to a cache for five minutes */
+	[MEASURE_CACHE_WRITE_TOKENS] = {"cache_write_tokens", TOKENS, MEASURE_INPUT_TOKENS},
+	/* Cache-written tokens that are audio; also in audio_input_tokens */
 	[MEASURE_CACHE_WRITE_AUDIO_TOKENS] = {"cache_write_audio_tokens", TOKENS,
-										  MEASURE_CACHE_WRITE_TOKENS,
-										  "Cache-written tokens that are audio; also in "
-										  "audio_input_tokens"},
-	[MEASURE_CACHE_WRITE_1H_TOKENS] = {"cache_write_1h_tokens", TOKENS, MEASURE_INPUT_TOKENS,
-									   "Input tokens written to a cache for an hour; not in "
-									   "cache_write_tokens"},
-	[MEASURE_AUDIO_INPUT_TOKENS] = {"audio_input_tokens", TOKENS, MEASURE_INPUT_TOKENS,
-									"Input tokens of audio"},
-	[MEASURE_IMAGE_INPUT_TOKENS] = {"image_input_tokens", TOKENS, MEASURE_INPUT_TOKENS,
-									"Input tokens of images"},
-	[MEASURE_VIDEO_INPUT_TOKENS] = {"video_input_tokens", TOKENS, MEASURE_INPUT_TOKENS,
-									"Input tokens of video"},
-	[MEASURE_OUTPUT_TOKENS] = {"output_tokens", TOKENS | REQUIRED, -1,
-							   "All output tokens, those of every part below included"},
-	[MEASURE_REASONING_TOKENS] = {"reasoning_tokens", TOKENS, MEASURE_OUTPUT_TOKENS,
-								  "Output tokens of reasoning"},
-	[MEASURE_AUDIO_OUTPUT_TOKENS] = {"audio_output_tokens", TOKENS, MEASURE_OUTPUT_TOKENS,
-									 "Output tokens of audio"},
-	[MEASURE_IMAGE_OUTPUT_TOKENS] = {"image_output_tokens", TOKENS, MEASURE_OUTPUT_TOKENS,
-									 "Output tokens of images"},
-	[MEASURE_VIDEO_OUTPUT_TOKENS] = {"video_output_tokens", TOKENS, MEASURE_OUTPUT_TOKENS,
-									 "Output tokens of video"},
-	[MEASURE_CITATION_TOKENS] = {"citation_tokens", TOKENS, -1,
-								 "Tokens of citations, in no other total"},
-	[MEASURE_N] = {"n", KEY | WHOLE | ONE, -1,
-				   "How many images, videos or answers one request asks for"},
-	[MEASURE_IMAGES] = {"images", METER | WHOLE | REQUIRED, -1, "Generated images: n"},
-	[MEASURE_PIXELS] = {"pixels", METER | WHOLE | REQUIRED, -1,
-						"Generated pixels: width x height of size, times n"},
-	[MEASURE_MEGAPIXELS] = {"megapixels", METER | REQUIRED, -1, "Generated millions of pixels"},
-	[MEASURE_INPUT_IMAGES] = {"input_images", TOKENS, -1, "Images in the input"},
-	[MEASURE_OUTPUT_IMAGES] = {"output_images", TOKENS, -1,
-							   "Images in the answer of a model that also writes text"},
-	[MEASURE_DURATION_SECONDS] =
-		{"duration_seconds", KEY | METER | REQUIRED, -1,
-		 "Length of the audio or video, or of the run; up to six decimals"},
-	[MEASURE_VIDEO_SECONDS] = {"video_seconds", METER | REQUIRED, -1,
-							   "Generated video: duration_seconds times n"},
-	[MEASURE_AUDIO_SECONDS] = {"audio_seconds", METER | REQUIRED, -1,
-							   "Audio heard or spoken: duration_seconds"},
-	[MEASURE_AUDIO_INPUT_SECONDS] = {"audio_input_seconds", KEY | METER, -1,
-									 "Audio in the input of a model that takes other input too"},
-	[MEASURE_VIDEO_INPUT_SECONDS] = {"video_input_seconds", KEY | METER, -1, "Video in the input"},
-	[MEASURE_CHARACTERS] = {"characters", TOKENS | REQUIRED, -1, "Characters of input text"},
-	[MEASURE_OUTPUT_CHARACTERS] = {"output_characters", TOKENS | REQUIRED, -1,
-								   "Characters of output text"},
-	[MEASURE_PAGES] = {"pages", TOKENS | REQUIRED, -1, "Pages read"},
-	[MEASURE_ANNOTATED_PAGES] = {"annotated_pages", TOKENS, -1, "Pages that were also annotated"},
-	[MEASURE_PROVIDER_CREDITS] = {"provider_credits", KEY | METER | REQUIRED, -1,
-								  "Credits of the provider's own currency"},
-	[MEASURE_QUERIES] = {"queries", TOKENS | REQUIRED, -1, "Search or rerank queries"},
-	[MEASURE_WEB_SEARCH_REQUESTS] = {"web_search_requests", TOKENS, -1,
-									 "Web searches that the model made"},
-	[MEASURE_MAPS_REQUESTS] = {"maps_requests", TOKENS, -1, "Look-ups on maps that the model made"},
-	[MEASURE_FILE_SEARCH_CALLS] = {"file_search_calls", TOKENS, -1,
-								   "File searches that the model made"},
-	[MEASURE_SESSIONS] = {"sessions", TOKENS, -1, "Sessions of a code interpreter"},
-	[MEASURE_COMPUTER_USE_INPUT_TOKENS] = {"computer_use_input_tokens", TOKENS, -1,
-										   "Input tokens of computer use, in no other total"},
-	[MEASURE_COMPUTER_USE_OUTPUT_TOKENS] = {"computer_use_output_tokens", TOKENS, -1,
-											"Output tokens of computer use, in no other total"},
-	[MEASURE_STORAGE_GB] = {"storage_gb", KEY, -1, "Stored gigabytes"},
-	[MEASURE_DAYS] = {"days", KEY, -1, "Days of storage"},
-	[MEASURE_STORAGE_GB_DAYS] = {"storage_gb_days", METER, -1, "storage_gb times days"},
-	[MEASURE_REQUESTS] = {"requests", TOKENS | ONE, -1, "Requests"},
-	[MEASURE_MAX_RESULTS] = {"max_results", KEY | WHOLE, -1, "Results that a search may return"},
-	[MEASURE_MAX_OUTPUT_TOKENS] = {"max_output_tokens", KEY | WHOLE, -1,
-								   "Bound of the output tokens of one answer, before it exists"},
-	[MEASURE_EXPECTED_OUTPUT_TOKENS] = {"expected_output_tokens", KEY | WHOLE, -1,
-										"Output tokens that the caller expects"},
+										  MEASURE_CACHE_WRITE_TOKENS},
+	/* Input tokens written to a cache for an hour; not in cache_write_tokens */
+	[MEASURE_CACHE_WRITE_1H_TOKENS] = {"cache_write_1h_tokens", TOKENS, MEASURE_INPUT_TOKENS},
+	[MEASURE_AUDIO_INPUT_TOKENS] = {"audio_input_tokens", TOKENS, MEASURE_INPUT_TOKENS},
+	[MEASURE_IMAGE_INPUT_TOKENS] = {"image_input_tokens", TOKENS, MEASURE_INPUT_TOKENS},
+	[MEASURE_VIDEO_INPUT_TOKENS] = {"video_input_tokens", TOKENS, MEASURE_INPUT_TOKENS},
+	/* All output tokens, those of every part below included */
+	[MEASURE_OUTPUT_TOKENS] = {"output_tokens", TOKENS | REQUIRED, -1},
+	[MEASURE_REASONING_TOKENS] = {"reasoning_tokens", TOKENS, MEASURE_OUTPUT_TOKENS},
+	[MEASURE_AUDIO_OUTPUT_TOKENS] = {"audio_output_tokens", TOKENS, MEASURE_OUTPUT_TOKENS},
+	[MEASURE_IMAGE_OUTPUT_TOKENS] = {"image_output_tokens", TOKENS, MEASURE_OUTPUT_TOKENS},
+	[MEASURE_VIDEO_OUTPUT_TOKENS] = {"video_output_tokens", TOKENS, MEASURE_OUTPUT_TOKENS},
+	/* Tokens of citations, in no other total */
+	[MEASURE_CITATION_TOKENS] = {"citation_tokens", TOKENS, -1},
+	/* How many images, videos or answers one request asks for */
+	[MEASURE_N] = {"n", KEY | WHOLE, -1},
+	/* Generated images: n */
+	[MEASURE_IMAGES] = {"images", METER | WHOLE | REQUIRED, -1},
+	/* Generated pixels: width x height of size, times n */
+	[MEASURE_PIXELS] = {"pixels", METER | WHOLE | REQUIRED, -1},
+	/* Generated millions of pixels */
+	[MEASURE_MEGAPIXELS] = {"megapixels", METER | REQUIRED, -1},
+	[MEASURE_INPUT_IMAGES] = {"input_images", TOKENS, -1},
+	/* Images in the answer of a model that also writes text */
+	[MEASURE_OUTPUT_IMAGES] = {"output_images", TOKENS, -1},
+	/* Length of the audio or video, or of the run; up to six decimals */
+	[MEASURE_DURATION_SECONDS] = {"duration_seconds", KEY | METER | REQUIRED, -1},
+	/* Generated video: duration_seconds times n */
+	[MEASURE_VIDEO_SECONDS] = {"video_seconds", METER | REQUIRED, -1},
+	/* Audio heard or spoken: duration_seconds */
+	[MEASURE_AUDIO_SECONDS] = {"audio_seconds", METER | REQUIRED, -1},
+	/* Audio in the input of a model that takes other input too */
+	[MEASURE_AUDIO_INPUT_SECONDS] = {"audio_input_seconds", KEY | METER, -1},
+	[MEASURE_VIDEO_INPUT_SECONDS] = {"video_input_seconds", KEY | METER, -1},
+	[MEASURE_CHARACTERS] = {"characters", TOKENS | REQUIRED, -1},
+	[MEASURE_OUTPUT_CHARACTERS] = {"output_characters", TOKENS | REQUIRED, -1},
+	[MEASURE_PAGES] = {"pages", TOKENS | REQUIRED, -1},
+	/* Pages that were also annotated */
+	[MEASURE_ANNOTATED_PAGES] = {"annotated_pages", TOKENS, -1},
+	/* Credits of the provider's own currency */
+	[MEASURE_PROVIDER_CREDITS] = {"provider_credits", KEY | METER | REQUIRED, -1},
+	/* Search or rerank queries */
+	[MEASURE_QUERIES] = {"queries", TOKENS | REQUIRED, -1},
+	/* Web searches that the model made */
+	[MEASURE_WEB_SEARCH_REQUESTS] = {"web_search_requests", TOKENS, -1},
+	/* Look-ups on maps that the model made */
+	[MEASURE_MAPS_REQUESTS] = {"maps_requests", TOKENS, -1},
+	/* File searches that the model made */
+	[MEASURE_FILE_SEARCH_CALLS] = {"file_search_calls", TOKENS, -1},
+	/* Sessions of a code interpreter */
+	[MEASURE_SESSIONS] = {"sessions", TOKENS, -1},
+	/* Input tokens of computer use, in no other total */
+	[MEASURE_COMPUTER_USE_INPUT_TOKENS] = {"computer_use_input_tokens", TOKENS, -1},
+	/* Output tokens of computer use, in no other total */
+	[MEASURE_COMPUTER_USE_OUTPUT_TOKENS] = {"computer_use_output_tokens", TOKENS, -1},
+	[MEASURE_STORAGE_GB] = {"storage_gb", KEY, -1},
+	[MEASURE_DAYS] = {"days", KEY, -1},
+	/* storage_gb times days */
+	[MEASURE_STORAGE_GB_DAYS] = {"storage_gb_days", METER, -1},
+	[MEASURE_REQUESTS] = {"requests", TOKENS, -1},
+	/* Results that a search may return */
+	[MEASURE_MAX_RESULTS] = {"max_results", KEY | WHOLE, -1},
+	/* Bound of the output tokens of one answer, before it exists */
+	[MEASURE_MAX_OUTPUT_TOKENS] = {"max_output_tokens", KEY | WHOLE, -1},
+	/* Output tokens that the caller expects */
+	[MEASURE_EXPECTED_OUTPUT_TOKENS] = {"expected_output_tokens", KEY | WHOLE, -1},
 };
 
 const char *const parameters[PARAMETER_COUNT] = {

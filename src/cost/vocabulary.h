@@ -90,14 +90,12 @@ typedef enum Parameter
 #define MEASURE_IS_METER 0x02    /* a line of a card may price it */
 #define MEASURE_IS_WHOLE 0x04    /* has no fractions */
 #define MEASURE_IS_REQUIRED 0x08 /* must be given where a card prices it */
-#define MEASURE_IS_ONE 0x10      /* is 1 when absent */
 
 typedef struct MeasureInfo
 {
 	const char *name;
 	int flags;
 	int part_of; /* the total that includes it, or -1 */
-	const char *meaning;
 } MeasureInfo;
 
 typedef enum WordKind
