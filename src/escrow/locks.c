@@ -47,7 +47,7 @@
 static int definition_lock_timeout_ms = 2000;
 
 /*
- * acquire_lock, release_lock
+ * acquire_lock, release_lock, lock_relation
  *		Take and give back a lock as the (sub)transaction's own.
  *
  * In a cursor, locks would be the cursor's: when it fails they go, though the
@@ -75,18 +75,24 @@ release_lock(const LOCKTAG *tag, LOCKMODE mode)
 	CurrentResourceOwner = owner;
 }
 
-/*
- * lock_table_shared
- *		Takes the lock that writing a table needs, as the (sub)transaction's own.
- */
-void
-lock_table_shared(Oid relation)
+static void
+lock_relation(Oid relation, LOCKMODE mode)
 {
 	ResourceOwner owner = CurrentResourceOwner;
 
 	CurrentResourceOwner = CurTransactionResourceOwner;
-	LockRelationOid(relation, RowExclusiveLock);
+	LockRelationOid(relation, mode);
 	CurrentResourceOwner = owner;
+}
+
+/*
+ * lock_table_shared
+ *		Takes the lock that writing a table needs.
+ */
+void
+lock_table_shared(Oid relation)
+{
+	lock_relation(relation, RowExclusiveLock);
 }
 
 static void
@@ -99,16 +105,13 @@ set_root_tag(LOCKTAG *tag, uint32 root_hash, uint16 kind)
 static void
 lock_global(LOCKMODE mode)
 {
-	ResourceOwner owner = CurrentResourceOwner;
 	Oid relation;
 
-	CurrentResourceOwner = CurTransactionResourceOwner;
 	do
 	{
 		relation = quota_relation(REL_GLOBAL_LOCK);
-		LockRelationOid(relation, mode);
+		lock_relation(relation, mode);
 	} while (relation != quota_relation(REL_GLOBAL_LOCK));
-	CurrentResourceOwner = owner;
 }
 
 void
