@@ -83,7 +83,7 @@ CREATE TABLE quota.members (
     active     boolean NOT NULL DEFAULT true,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (root_id, account_id, user_id),
-    CONSTRAINT members_user_id_check CHECK (user_id <> '' AND octet_length(user_id) < 128)
+    CONSTRAINT members_user_id_check CHECK (user_id <> '' AND octet_length(user_id) < 128 AND user_id !~ '[\x01-\x1f\x7f]')
 );
 CREATE INDEX members_user_id_idx ON quota.members (user_id);
 COMMENT ON TABLE quota.members IS

@@ -39,7 +39,7 @@ LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
 -- Checks the identifier of a user.
--- Errors: 22004 null; 22023 empty or too long.
+-- Errors: 22004 null; 22023 empty, too long, or with control characters.
 BEGIN
     IF user_id IS NULL THEN
         RAISE EXCEPTION 'user_id must not be null'
@@ -53,6 +53,11 @@ BEGIN
         RAISE EXCEPTION 'user_id is too long: % bytes', octet_length(user_id)
             USING ERRCODE = 'invalid_parameter_value',
                   DETAIL = 'The identifier of a user has at most 127 bytes.';
+    END IF;
+    -- It is the name of the user's share in a scope, which allows none of them.
+    IF user_id ~ '[\x01-\x1f\x7f]' THEN
+        RAISE EXCEPTION 'user_id has control characters: %', pg_catalog.quote_literal(user_id)
+            USING ERRCODE = 'invalid_parameter_value';
     END IF;
 END
 $function$;

@@ -117,6 +117,7 @@ SELECT * FROM pg_temp.refused($$SELECT quota.put_member('company:dir_acme', '')$
 SELECT * FROM pg_temp.refused($$SELECT quota.put_member('company:dir_acme', NULL)$$);  -- fails
 SELECT * FROM pg_temp.refused($$SELECT quota.put_member('company:dir_acme', 'ann', NULL)$$);  -- fails
 SELECT * FROM pg_temp.refused($$SELECT quota.put_member('company:dir_acme', repeat('x', 128))$$);  -- fails
+SELECT * FROM pg_temp.refused($$SELECT quota.put_member('company:dir_acme', E'a\tb')$$);  -- fails
 SELECT * FROM pg_temp.refused($$SELECT quota.drop_member('company:dir_none', 'ann')$$);  -- fails
 \x off
 

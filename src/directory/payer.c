@@ -88,17 +88,30 @@ payer_entry(const char *user_id, const char *project_id)
 	return entry;
 }
 
+/* ASCII control characters are in no name; see types/scope.c. */
+static bool
+is_name(const char *text, int size)
+{
+	if (text[0] == '\0' || strlen(text) >= (size_t) size)
+		return false;
+	for (; *text != '\0'; text++)
+	{
+		if ((unsigned char) *text < 0x20 || *text == 0x7f)
+			return false;
+	}
+	return true;
+}
+
 static void
 payer_check_arguments(const char *user_id, const char *project_id)
 {
-	if (user_id[0] == '\0' || strlen(user_id) >= USER_ID_SIZE || strchr(user_id, '\x01') != NULL)
+	if (!is_name(user_id, USER_ID_SIZE))
 		ereport(ERROR,
 				(errcode(ERRCODE_QUOTA_UNKNOWN_USER), errmsg("user \"%s\" does not exist", user_id),
 				 errdetail("The identifier of a user has 1 to %d bytes and no control "
 						   "characters.",
 						   USER_ID_SIZE - 1)));
-	if (project_id[0] == '\0' || strlen(project_id) >= PROJECT_ID_MAX ||
-		strchr(project_id, '\x01') != NULL)
+	if (!is_name(project_id, PROJECT_ID_MAX))
 		ereport(ERROR, (errcode(ERRCODE_QUOTA_UNKNOWN_PROJECT),
 						errmsg("project \"%s\" does not exist", project_id),
 						errdetail("The identifier of a project has 1 to %d bytes and no control "
