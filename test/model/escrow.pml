@@ -142,8 +142,9 @@ byte load_lock;
 #define RECORD 13
 #define COMMIT 14
 #define CALLBACK 15
-#define UNDO 16
-#define UNLOCK 17
+#define BUMP 16
+#define UNDO 17
+#define UNLOCK 18
 
 #define RESERVE 0
 #define RESERVE_KEY 1
@@ -751,8 +752,8 @@ end:
 #ifdef NO_CALLBACK_AFTER_VISIBILITY
 	:: d_step { pc[p] == COMMIT || pc[p] == READY && !changed[p] ->
 		printf("%d: callback of the commit\n", p);
-		publish_definitions(p);
 		commit_effects(p);
+		publish_definitions(p);
 		pc[p] = CALLBACK }
 	:: d_step { pc[p] == CALLBACK ->
 		show_rows(p);
@@ -773,8 +774,11 @@ end:
 		pc[p] = CALLBACK }
 	:: d_step { pc[p] == CALLBACK ->
 		printf("%d: callback of the commit\n", p);
-		publish_definitions(p);
 		commit_effects(p);
+		pc[p] = (changed[p] -> BUMP : UNLOCK) }
+	:: d_step { pc[p] == BUMP ->
+		printf("%d: the root has a new epoch\n", p);
+		publish_definitions(p);
 		pc[p] = UNLOCK }
 #endif
 	:: d_step { pc[p] >= READY && pc[p] <= RECORD ->
