@@ -1,0 +1,54 @@
+
+# A table of counters that is too small for one transaction: the call says so, and nothing
+# is lost; for many transactions it makes room. A library that is not of the version of
+# the SQL objects says what to do.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/../lib";
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+use XavierQuota;
+
+my $node = new_server('full', settings => "xavier_quota.max_counters = 256\n");
+my $session = open_session($node);
+
+$session->query('\set VERBOSITY verbose');
+$session->query(
+	q{SELECT count(quota.put_account(format('company:f%s', i)::quota.scope)),
+       count(quota.put_account(format('company:f%s/project:f%s', i, i)::quota.scope)),
+       count(quota.put_member(format('company:f%s', i)::quota.scope, 'ann'))
+FROM generate_series(1, 400) AS i});
+
+sub reserve
+{
+	my ($from, $to) = @_;
+	return
+	  "SELECT count(quota.reserve_amount('ann', 'f' || i, 'storage=1')) FROM generate_series($from, $to) AS i";
+}
+
+like(
+	$session->attempt(reserve(1, 400)),
+	qr/^ERROR:  53200: out of shared memory for quotas\n.*^HINT:  .*xavier_quota\.max_counters/ms,
+	'a transaction that needs every counter and more is told which setting to raise');
+is($session->query('SELECT pinned FROM quota.engine_stats'), '0', 'it leaves no counter pinned');
+is($session->query('SELECT count(*) FROM quota.holds'), '0', 'and no hold');
+is($session->query(reserve(1, 200)), '200', 'one that needs fewer is served');
+is($session->query(reserve(201, 400)), '200', 'the next one takes the place of idle counters');
+is( $session->query(
+		'SELECT counters <= max_counters, evictions > 0 FROM quota.engine_stats'),
+	't|t',
+	'by evicting them');
+is($session->query('SELECT count(*) FROM quota.holds'), '400', 'every hold is there');
+is(differences($node), '', 'counters equal the tables');
+
+$session->query("UPDATE pg_extension SET extversion = '0.9' WHERE extname = 'xavier_quota'");
+like(
+	open_session($node)->attempt("\\set VERBOSITY verbose\nSELECT quota.remaining('ann', 'f1')"),
+	qr/^ERROR:  55000: extension "xavier_quota" is version 0\.9.*^HINT:  Run ALTER EXTENSION/ms,
+	'SQL objects of another version are told from those of the library');
+
+done_testing();
