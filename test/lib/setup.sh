@@ -214,6 +214,11 @@ build() {
     logged install in_tree -s install
 }
 
+# build_injection: the libraries of test/injection/, installed beside the extension.
+build_injection() {
+    logged injection in_tree -s -C test/injection all install
+}
+
 # Servers ----------------------------------------------------------------------
 
 # start_server NAME [SETTING...]: makes a fresh server and points PGHOST and the like at it.
