@@ -37,24 +37,23 @@ AS $function$
 #variable_conflict use_variable
 DECLARE
     existing quota.rate_cards;
-    next_from timestamptz;
     new_id bigint;
 BEGIN
     SELECT c.* INTO existing
         FROM quota.rate_cards c
         WHERE c.model = model
           AND c.valid_from <= valid_from AND COALESCE(c.valid_to > valid_from, true);
-    IF existing.card = card AND COALESCE(existing.valid_to <= valid_to, valid_to IS NULL) THEN
-        RETURN existing.card_id;
-    END IF;
-    PERFORM quota._check_rate_card(model, card);
-    SELECT min(c.valid_from) INTO next_from
+    SELECT LEAST(valid_to, min(c.valid_from)) INTO valid_to
         FROM quota.rate_cards c
         WHERE c.model = model
           AND c.valid_from > valid_from AND COALESCE(c.valid_to > c.valid_from, true);
+    IF existing.card = card AND existing.valid_to IS NOT DISTINCT FROM valid_to THEN
+        RETURN existing.card_id;
+    END IF;
+    PERFORM quota._check_rate_card(model, card);
     UPDATE quota.rate_cards c SET valid_to = valid_from WHERE c.card_id = existing.card_id;
     INSERT INTO quota.rate_cards (card_id, model, valid_from, valid_to, card, source)
-        VALUES (nextval('quota.definition_id_seq'), model, valid_from, LEAST(valid_to, next_from), card, source)
+        VALUES (nextval('quota.definition_id_seq'), model, valid_from, valid_to, card, source)
         RETURNING card_id INTO new_id;
     RETURN new_id;
 END

@@ -148,6 +148,12 @@ SELECT quota.set_rate_card('cost_card/pages', pg_temp.card('6'), '2026-08-01', '
 SELECT pg_temp.cost('2026-08-15') AS august, pg_temp.cost('2026-09-01') AS september;
 TABLE versions;
 
+-- The same card for longer is a new version, for the old one cannot be prolonged.
+SELECT quota.set_rate_card('cost_card/pages', pg_temp.card('6'), '2026-08-01', '2026-10-01') > :fourth AS longer;
+SELECT quota.set_rate_card('cost_card/pages', pg_temp.card('6'), '2026-09-15') > :fourth AS without_end;
+SELECT pg_temp.cost('2026-08-15') AS august, pg_temp.cost('2026-09-01') AS september, pg_temp.cost('2026-12-01') AS december;
+SELECT valid_from, valid_to, price FROM versions WHERE price = '6';
+
 -- 3. What is written stays --------------------------------------------------------------
 
 UPDATE quota.rate_cards SET card = pg_temp.card('0') WHERE card_id = :first;  -- fails

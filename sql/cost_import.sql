@@ -44,8 +44,8 @@ JOIN imported i ON i.model = e.key
 WHERE NOT EXISTS (SELECT FROM jsonb_object_keys(e.value) k WHERE k ~ '_cost|^tiered_pricing$')
   AND e.key NOT IN ('sample_spec', 'fallback_generalizations');
 
--- Every price of the map, to its last digit, is the price of some line of its model
--- (but for what is reported as skipped, batch prices of nothing else, and sums).
+-- Every price of the map, to its last digit, is the price of some line of its model, or
+-- noted there as the same price in another form (but for what is reported as skipped).
 SELECT e.key AS model, p.key AS price_key, p.value AS price
 FROM price_map, jsonb_each(document) AS e, jsonb_each(e.value) AS p
 JOIN imported i ON true
@@ -54,15 +54,18 @@ WHERE i.model = e.key AND p.key ~ '_cost'
   AND NOT i.skipped ? p.key
   AND NOT EXISTS (
       SELECT FROM cards c, jsonb_array_elements(c.card -> 'lines') AS l
-      WHERE c.model = e.key AND (l ->> 'price')::numeric = (e.value ->> p.key)::numeric)
+      WHERE c.model = e.key AND ((l ->> 'price')::numeric = (e.value ->> p.key)::numeric
+            OR l ->> 'note' = format('the map also says %s per pixel', (e.value ->> p.key)::numeric)))
 ORDER BY 1, 2;
 
 -- 2. Again, and newer -------------------------------------------------------------------
 
 SET LOCAL xavier_quota.clock = '2026-09-01 00:00:00+00';
+SELECT count(*) AS audited FROM quota.audit \gset
 SELECT count(*) AS rows, sum(lines) = (SELECT sum(lines) FROM imported) AS same_lines
 FROM price_map, quota.import_prices(document, 'again') i;
 SELECT count(*) AS cards, max(valid_from) AS latest FROM cards;
+SELECT count(*) - :audited AS rows_written FROM quota.audit;
 
 -- One price changes, one model is gone, one is new, and one only has another description.
 UPDATE price_map SET document = jsonb_set(document, '{gpt-4o, input_cost_per_token}', '0.000002')
@@ -98,6 +101,10 @@ SELECT * FROM pg_temp.lines('azure/gpt-4o-mini-tts');
 SELECT * FROM pg_temp.lines('whisper-1');
 SELECT * FROM pg_temp.lines('assemblyai/best');
 SELECT * FROM pg_temp.lines('multimodalembedding');
+-- Ten seconds of video: 10 x 0.0005, 10 x 0.0005, 10 x 0.001, 10 x 0.002.
+SELECT usage, quota.price('multimodalembedding', '{"video_input_seconds": 10}'::jsonb || usage) ->> 'cost_usd' AS cost
+FROM unnest('{"{}", "{\"interval_seconds\": 8}", "{\"interval_seconds\": 8.5}", "{\"interval_seconds\": 16}"}'::jsonb[]) AS usage;
+SELECT * FROM pg_temp.lines('high/1024-x-1024/gpt-image-1');
 SELECT * FROM pg_temp.lines('gpt-realtime-2.1');
 SELECT model, jsonb_pretty(card - 'lines') AS rest FROM cards
 WHERE model IN ('claude-opus-4-8', 'exa_ai/search', 'gpt-5.5', 'xai/grok-4', 'stability.stable-diffusion-xl-v0')
@@ -120,6 +127,7 @@ FROM quota.import_prices('{
     "cost_import/unknown": {"mode": "chat", "input_cost_per_token": 1e-6, "output_cost_per_token": 1e-6, "off_peak_pricing": {}, "guardrail_cost_per_unit": 1, "supports_dreams": true},
     "cost_import/context": {"mode": "chat", "input_cost_per_token": 1e-6, "output_cost_per_token": 1e-6, "search_context_cost_per_query": 0.01},
     "cost_import/tiers": {"mode": "chat", "tiered_pricing": [{"input_cost_per_token": 1}]},
+    "low/1000-x-1000/cost_import/pixels": {"mode": "image_generation", "input_cost_per_image": 0.01, "input_cost_per_pixel": 0.0000000101},
     "cost_import/empty": {},
     "cost_import/array": [],
     "": {"input_cost_per_token": 1}}')

@@ -434,6 +434,8 @@ own_quantity(const Usage *usage, int meter)
 					usage_get(usage, MEASURE_CACHE_WRITE_AUDIO_TOKENS);
 	else if (meter == MEASURE_IMAGE_INPUT_TOKENS)
 		quantity -= usage_get(usage, MEASURE_CACHED_IMAGE_INPUT_TOKENS);
+	else if (meter == MEASURE_VIDEO_INPUT_TOKENS)
+		quantity -= usage_get(usage, MEASURE_CACHED_VIDEO_INPUT_TOKENS);
 	return Max(quantity, 0);
 }
 

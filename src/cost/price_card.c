@@ -44,11 +44,13 @@ write_conditions(JsonWriter *writer, const CardLine *line)
 			json_null(writer, measures[line->absent].name);
 		json_end_object(writer);
 	}
-	if (price->key.above_tokens >= 0 || price->above_results >= 0)
+	if (price->key.above_tokens >= 0 || price->key.above_seconds >= 0 || price->above_results >= 0)
 	{
 		json_begin_object(writer, "above");
 		if (price->key.above_tokens >= 0)
 			json_int(writer, "input_tokens", price->key.above_tokens);
+		if (price->key.above_seconds >= 0)
+			json_int(writer, "interval_seconds", price->key.above_seconds);
 		if (price->above_results >= 0)
 			json_int(writer, "max_results", price->above_results);
 		json_end_object(writer);
@@ -77,6 +79,8 @@ write_line(JsonWriter *writer, const MapModel *model, const CardLine *line)
 	if (line->optional || line->required)
 		json_bool(writer, "required", line->required);
 	write_conditions(writer, line);
+	if (line->note != NULL)
+		json_text(writer, "note", line->note);
 	json_end_object(writer);
 }
 

@@ -9,7 +9,8 @@
  *   output if it has a price. Seconds of a video model are seconds of video.
  * - The price per image of an image model is per generated image; where tokens of
  *   the output are given instead, they are priced and the image is not.
- * - A price per pixel beside a price per image is the same price in another form.
+ * - A price per pixel beside a price per image is the same price in another form, and
+ *   goes into the note of its line.
  * - Prices above a context size move the whole request; a service tier without a
  *   price of its own has the standard price.
  * - Batch prices hold for all tokens of text, cached or reasoning or not. Tokens of
@@ -65,7 +66,7 @@ find_standard(const MapModel *model, PriceKind kind)
 		MapPrice *price = lfirst(cell);
 
 		if (price->key.kind == kind && price->key.tier == NULL && price->key.above_tokens < 0 &&
-			price->key.variant[0] == '\0')
+			price->key.above_seconds < 0 && price->key.variant[0] == '\0')
 			return price;
 	}
 	return NULL;
@@ -135,7 +136,8 @@ texts_equal(const char *a, const char *b)
 static bool
 same_conditions(const MapPrice *a, const MapPrice *b)
 {
-	return a->key.above_tokens == b->key.above_tokens && a->above_results == b->above_results &&
+	return a->key.above_tokens == b->key.above_tokens &&
+		   a->key.above_seconds == b->key.above_seconds && a->above_results == b->above_results &&
 		   texts_equal(a->key.tier, b->key.tier) && strcmp(a->key.variant, b->key.variant) == 0 &&
 		   texts_equal(a->size, b->size) && texts_equal(a->quality, b->quality) &&
 		   texts_equal(a->steps, b->steps) && texts_equal(a->search_context, b->search_context);
@@ -191,6 +193,30 @@ add_seconds(CardDraft *draft)
 }
 
 /*
+ * note_pixels
+ *		A price per pixel beside a price per image must come to the same for the size
+ *		that the entry's name spells, but for a thousandth: it is rounded.
+ */
+static void
+note_pixels(CardDraft *draft, int128 per_pixel, const char *key)
+{
+	CardLine *image = price_draft_find(draft, MEASURE_IMAGES);
+	int128 product;
+	char text[DECIMAL_TEXT_SIZE];
+
+	if (image == NULL || draft->model->pixels == 0 ||
+		__builtin_mul_overflow(per_pixel, (int128) draft->model->pixels, &product) ||
+		product > image->price.price + image->price.price / 1000 ||
+		product < image->price.price - image->price.price / 1000)
+	{
+		price_skip(draft->model, key, "is not the price per image in another form");
+		return;
+	}
+	decimal_to_cstring(per_pixel, PRICE_SCALE, text);
+	image->note = psprintf("the map also says %s per pixel", text);
+}
+
+/*
  * add_images
  *		Prices per image and pixel.
  */
@@ -219,17 +245,17 @@ add_images(CardDraft *draft)
 	}
 	if (pixel_in == NULL && pixel_out == NULL)
 		return;
-	if (in != NULL || out != NULL)
-	{
-		price_skip(model, pixel_in != NULL ? "input_cost_per_pixel" : "output_cost_per_pixel",
-				   "the price per image in another form");
-		return;
-	}
 
 	MapPrice sum = pixel_in != NULL ? *pixel_in : *pixel_out;
 
 	if (pixel_in != NULL && pixel_out != NULL)
 		sum.price += pixel_out->price;
+	if (in != NULL || out != NULL)
+	{
+		note_pixels(draft, sum.price,
+					pixel_in != NULL ? "input_cost_per_pixel" : "output_cost_per_pixel");
+		return;
+	}
 	draft_add_once(draft, MEASURE_PIXELS, &sum);
 }
 
@@ -462,6 +488,8 @@ compare_lines(const void *a, const void *b)
 		return batch_b - batch_a;
 	if (line_a->price.key.above_tokens != line_b->price.key.above_tokens)
 		return line_a->price.key.above_tokens > line_b->price.key.above_tokens ? -1 : 1;
+	if (line_a->price.key.above_seconds != line_b->price.key.above_seconds)
+		return line_a->price.key.above_seconds > line_b->price.key.above_seconds ? -1 : 1;
 	if (line_a->price.above_results != line_b->price.above_results)
 		return line_a->price.above_results > line_b->price.above_results ? -1 : 1;
 	if (price_condition_count(&line_a->price) != price_condition_count(&line_b->price))

@@ -15,7 +15,8 @@ typedef struct CardLine
 	bool optional; /* "required": false */
 	bool required; /* "required": true */
 	int absent;    /* a measure that must not be given, or -1 */
-	int order;     /* as found */
+	const char *note;
+	int order; /* as found */
 } CardLine;
 
 typedef struct CardDraft

@@ -3,10 +3,10 @@
  *		The keys of the community price map (LiteLLM's
  *		model_prices_and_context_window.json).
  *
- * A price key is <base>[_above_<N>k_tokens][_batches|_flex|_priority|_ultrafast].
- * Bases are listed in one table; the suffixes are parsed, so that thresholds and
- * tiers that the map gains later are understood. A key that is in no table and that
- * looks like a price is PRICE_UNKNOWN, which the import reports.
+ * A price key is <base>[_above_<N>k_tokens|_above_<N>s_interval] and then perhaps
+ * _batches, _flex, _priority or _ultrafast. Bases are listed in one table; the suffixes are parsed,
+ *so that thresholds and tiers that the map gains later are understood. A key that is in no table
+ *and that looks like a price is PRICE_UNKNOWN, which the import reports.
  */
 #include "cost/price_map.h"
 
@@ -44,8 +44,6 @@ static const PriceBase bases[] = {
 	{"output_cost_per_second", PRICE_SECOND_OUT, 0, 1},
 	{"input_cost_per_audio_per_second", PRICE_METER, MEASURE_AUDIO_INPUT_SECONDS, 1},
 	{"input_cost_per_video_per_second", PRICE_METER, MEASURE_VIDEO_INPUT_SECONDS, 1},
-	{"input_cost_per_video_per_second_above_8s_interval", PRICE_INTERVAL, 0, 1},
-	{"input_cost_per_video_per_second_above_15s_interval", PRICE_INTERVAL, 0, 1},
 	{"output_cost_per_video_per_second", PRICE_METER, MEASURE_VIDEO_SECONDS, 1},
 	{"input_cost_per_character", PRICE_CHARACTER_IN, MEASURE_CHARACTERS, 1},
 	{"output_cost_per_character", PRICE_CHARACTER_OUT, MEASURE_OUTPUT_CHARACTERS, 1},
@@ -103,26 +101,25 @@ strip_suffix(char *text, const char *suffix)
 
 /*
  * strip_threshold
- *		Cuts "_above_<N>k_tokens" off the end; returns N x 1000, or -1 if it is not
- *		there.
+ *		Cuts "_above_<N><unit>" off the end; returns N, or -1 if it is not there.
  */
 static int64
-strip_threshold(char *text)
+strip_threshold(char *text, const char *unit)
 {
 	static const char marker[] = "_above_";
 	char *found = NULL;
 	char *end;
-	long thousands;
+	long threshold;
 
 	for (char *p = text; (p = strstr(p, marker)) != NULL; p++)
 		found = p;
 	if (found == NULL || !isdigit((unsigned char) found[sizeof(marker) - 1]))
 		return -1;
-	thousands = strtol(found + sizeof(marker) - 1, &end, 10);
-	if (strcmp(end, "k_tokens") != 0 || thousands > 1000000)
+	threshold = strtol(found + sizeof(marker) - 1, &end, 10);
+	if (strcmp(end, unit) != 0 || threshold > 1000000)
 		return -1;
 	*found = '\0';
-	return thousands * INT64CONST(1000);
+	return threshold;
 }
 
 /*
@@ -165,7 +162,7 @@ variant_after(const char *text, const char *prefix, PriceKey *key)
 PriceKey
 price_key_parse(const char *text, int length)
 {
-	PriceKey key = {.kind = PRICE_UNKNOWN, .per = 1, .above_tokens = -1};
+	PriceKey key = {.kind = PRICE_UNKNOWN, .per = 1, .above_tokens = -1, .above_seconds = -1};
 	char base[PRICE_KEY_SIZE];
 
 	if (length >= PRICE_KEY_SIZE)
@@ -177,7 +174,10 @@ price_key_parse(const char *text, int length)
 		if (strip_suffix(base, tiers[i].suffix))
 			key.tier = tiers[i].tier;
 	}
-	key.above_tokens = strip_threshold(base);
+	key.above_tokens = strip_threshold(base, "k_tokens");
+	if (key.above_tokens >= 0)
+		key.above_tokens *= 1000;
+	key.above_seconds = strip_threshold(base, "s_interval");
 	for (int i = 0; i < (int) lengthof(bases); i++)
 	{
 		if (strcmp(base, bases[i].name) == 0)

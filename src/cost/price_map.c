@@ -150,7 +150,7 @@ add_sized_prices(const MapModel *entry, const SizedName *sized, MapModel *model)
 
 	MapPrice *price = palloc0(sizeof(MapPrice));
 
-	price->key = (PriceKey){.kind = PRICE_METER, .per = 1, .above_tokens = -1};
+	price->key = (PriceKey){.kind = PRICE_METER, .per = 1, .above_tokens = -1, .above_seconds = -1};
 	price->above_results = -1;
 	price->size = sized->size;
 	price->quality = sized->quality;
@@ -226,6 +226,7 @@ fold_sized(List *list, HTAB *models)
 
 		if (entry->unusable || !parse_sized_name(entry->name, &sized))
 			continue;
+		entry->pixels = sized.pixels;
 		named = find_or_add(models, sized.base, &found);
 		if (!found)
 		{

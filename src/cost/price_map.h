@@ -19,7 +19,6 @@ typedef enum PriceKind
 	PRICE_NONE,      /* no price: a description of the model */
 	PRICE_UNKNOWN,   /* perhaps a price, which we do not know */
 	PRICE_NOT_USD,   /* a price in another currency */
-	PRICE_INTERVAL,  /* a price that depends on what requests do not state */
 	PRICE_METER,     /* the price of one meter */
 	PRICE_SECOND_IN, /* the meter depends on the mode of the model */
 	PRICE_SECOND_OUT,
@@ -42,6 +41,7 @@ typedef struct PriceKey
 	int meter;
 	int per;                      /* the price is for so many units */
 	int64 above_tokens;           /* more input tokens than this; -1: any */
+	int64 above_seconds;          /* a longer interval than this; -1: any */
 	const char *tier;             /* service tier, NULL: standard */
 	char variant[PRICE_KEY_SIZE]; /* resolution or region, '' for none */
 } PriceKey;
@@ -73,6 +73,7 @@ typedef struct MapModel
 	const char *provider;
 	int64 max_input_tokens;  /* -1: unknown */
 	int64 max_output_tokens; /* -1: unknown */
+	int64 pixels;            /* of the size that the name spells; 0: none */
 	bool search_per_query;   /* each search is charged, not only the first */
 	bool unusable;           /* a price is malformed: no card */
 	List *prices;            /* of MapPrice * */

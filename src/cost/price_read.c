@@ -272,9 +272,6 @@ read_key(MapModel *model, const char *name, const JsonbValue *value)
 		case PRICE_NOT_USD:
 			price_skip(model, name, "no price in US dollars");
 			break;
-		case PRICE_INTERVAL:
-			price_skip(model, name, "depends on an interval that requests do not state");
-			break;
 		case PRICE_SEARCH_CONTEXT:
 			read_search_context(model, name, &key, value);
 			break;

@@ -32,6 +32,9 @@ const MeasureInfo measures[MEASURE_COUNT] = {
 	/* Cached tokens of images; also in image_input_tokens */
 	[MEASURE_CACHED_IMAGE_INPUT_TOKENS] = {"cached_image_input_tokens", TOKENS,
 										   MEASURE_CACHED_INPUT_TOKENS},
+	/* Cached tokens of video; also in video_input_tokens */
+	[MEASURE_CACHED_VIDEO_INPUT_TOKENS] = {"cached_video_input_tokens", TOKENS,
+										   MEASURE_CACHED_INPUT_TOKENS},
 	/* Input tokens written to a cache for five minutes */
 	[MEASURE_CACHE_WRITE_TOKENS] = {"cache_write_tokens", TOKENS, MEASURE_INPUT_TOKENS},
 	/* Cache-written tokens that are audio; also in audio_input_tokens */
@@ -70,6 +73,8 @@ const MeasureInfo measures[MEASURE_COUNT] = {
 	/* Audio in the input of a model that takes other input too */
 	[MEASURE_AUDIO_INPUT_SECONDS] = {"audio_input_seconds", KEY | METER, -1},
 	[MEASURE_VIDEO_INPUT_SECONDS] = {"video_input_seconds", KEY | METER, -1},
+	/* Time between two embeddings of a video */
+	[MEASURE_INTERVAL_SECONDS] = {"interval_seconds", KEY, -1},
 	[MEASURE_CHARACTERS] = {"characters", TOKENS | REQUIRED, -1},
 	[MEASURE_OUTPUT_CHARACTERS] = {"output_characters", TOKENS | REQUIRED, -1},
 	[MEASURE_PAGES] = {"pages", TOKENS | REQUIRED, -1},
