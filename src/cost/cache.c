@@ -64,6 +64,7 @@ typedef struct CacheSpan
 	TimestampTz from;
 	TimestampTz to; /* DT_NOEND: open */
 	int64 card_id;  /* of a card */
+	CardPlan *plan; /* of a card, once it has been looked for */
 	int128 factor;  /* of a rate or adjustment: factor * 10^-decimals */
 	int decimals;
 	char *text; /* of a rate or adjustment */
@@ -280,7 +281,7 @@ spans_add(CacheSpans *spans)
  *		Returns the span that contains the instant, NULL if there is none. Spans of
  *		one thing do not overlap, and empty ones contain nothing.
  */
-static const CacheSpan *
+static CacheSpan *
 spans_find(const CacheSpans *spans, TimestampTz at)
 {
 	for (int i = spans->count - 1; i >= 0; i--)
@@ -402,7 +403,7 @@ CardPlan *
 cache_find_model(const char *model, TimestampTz at)
 {
 	CacheModel *entry;
-	const CacheSpan *version;
+	CacheSpan *version;
 
 	if (strlen(model) >= MODEL_SIZE)
 		return NULL;
@@ -418,7 +419,11 @@ cache_find_model(const char *model, TimestampTz at)
 		entry->versions = versions;
 	}
 	version = spans_find(&entry->versions, at);
-	return version == NULL ? NULL : cache_find_card(version->card_id);
+	if (version == NULL)
+		return NULL;
+	if (version->plan == NULL)
+		version->plan = cache_find_card(version->card_id);
+	return version->plan;
 }
 
 static int

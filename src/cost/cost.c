@@ -15,7 +15,7 @@
 
 #include "cost/cache.h"
 #include "cost/document.h"
-#include "cost/plan.h"
+#include "cost/estimate.h"
 #include "errors.h"
 
 /* Credits are wanted in millionths of a credit, costs are in 10^-COST_SCALE dollars. */
@@ -51,146 +51,10 @@ cost_find_model(const char *model, TimestampTz at)
 }
 
 /*
- * output_bound
- *		Returns how many output tokens a request may take, or -1 if nothing says.
- */
-static int64
-output_bound(const CardPlan *plan, const Usage *usage, Assumptions *assumptions)
-{
-	int64 answers = usage_has(usage, MEASURE_N) ? usage_get(usage, MEASURE_N) : QUANTITY_ONE;
-	int64 bound;
-	char text[DECIMAL_TEXT_SIZE];
-
-	if (usage_has(usage, MEASURE_MAX_OUTPUT_TOKENS))
-		bound = usage_get(usage, MEASURE_MAX_OUTPUT_TOKENS);
-	else if (usage_has(usage, MEASURE_OUTPUT_TOKENS))
-		return usage_get(usage, MEASURE_OUTPUT_TOKENS);
-	else if (plan->max_output_micros >= 0 &&
-			 (plan->required & MEASURE_BIT(MEASURE_OUTPUT_TOKENS)) != 0)
-	{
-		bound = plan->max_output_micros;
-		decimal_to_cstring(bound, QUANTITY_SCALE, text);
-		usage_assume(assumptions,
-					 psprintf("max_output_tokens: %s, the maximum of the model", text));
-	}
-	else
-		return -1;
-	if (answers != QUANTITY_ONE)
-	{
-		bound = usage_multiply(bound, answers, "n");
-		usage_assume(assumptions, "max_output_tokens: for each of n answers");
-	}
-	return bound;
-}
-
-/*
- * raise_to_reasoning
- *		Where reasoning is dearer than other output, and the request does not say how
- *		much of it there will be, the ceiling takes all open output for reasoning.
- */
-static void
-raise_to_reasoning(const CardPlan *plan, Usage *usage, Assumptions *assumptions)
-{
-	const PlanLine *reasoning;
-	const PlanLine *output;
-	int64 open;
-
-	if ((plan->priced & MEASURE_BIT(MEASURE_REASONING_TOKENS)) == 0 ||
-		usage_has(usage, MEASURE_REASONING_TOKENS))
-		return;
-	reasoning = evaluate_find_line(plan, MEASURE_REASONING_TOKENS, usage);
-	output = evaluate_find_line(plan, MEASURE_OUTPUT_TOKENS, usage);
-	if (reasoning == NULL ||
-		(output != NULL && reasoning->slices[0].price <= output->slices[0].price))
-		return;
-	open = usage_get(usage, MEASURE_OUTPUT_TOKENS);
-	for (int i = MEASURE_REASONING_TOKENS + 1; i <= MEASURE_VIDEO_OUTPUT_TOKENS; i++)
-		open -= usage_get(usage, i);
-	if (open <= 0)
-		return;
-	usage_set(usage, MEASURE_REASONING_TOKENS, open);
-	usage_assume(assumptions, "reasoning_tokens: all output, because reasoning is dearer");
-}
-
-/*
- * bound_output
- *		Sets the output tokens of the ceiling. Raises XQ201 if the card prices them
- *		and nothing bounds them.
- */
-static void
-bound_output(const CardPlan *plan, Usage *usage, Assumptions *assumptions)
-{
-	const PlanLine *line;
-	int64 bound;
-
-	if ((plan->priced & MEASURE_BIT(MEASURE_OUTPUT_TOKENS)) == 0)
-		return;
-	bound = output_bound(plan, usage, assumptions);
-	if (bound >= 0)
-	{
-		usage_set(usage, MEASURE_OUTPUT_TOKENS, bound);
-		return;
-	}
-	if ((plan->required & MEASURE_BIT(MEASURE_OUTPUT_TOKENS)) == 0)
-		return;
-	line = evaluate_find_line(plan, MEASURE_OUTPUT_TOKENS, usage);
-	if (line != NULL && line->slice_count == 1 && line->slices[0].price == 0)
-	{
-		usage_set(usage, MEASURE_OUTPUT_TOKENS, 0);
-		usage_assume(assumptions, "output_tokens: not bounded, and free");
-		return;
-	}
-	usage_fail("max_output_tokens",
-			   psprintf("Nothing bounds the output, and the card of model %s has no maximum.",
-						plan->model),
-			   "Give max_output_tokens with the request.");
-}
-
-/*
- * expect_output
- *		Turns the usage of the ceiling into the expected one. Returns false if nothing
- *		is known but the ceiling.
- */
-static bool
-expect_output(const CardPlan *plan, const Usage *request, Usage *usage, Assumptions *assumptions)
-{
-	int64 ceiling = usage_get(usage, MEASURE_OUTPUT_TOKENS);
-	int64 expected;
-
-	if ((plan->priced & MEASURE_BIT(MEASURE_OUTPUT_TOKENS)) == 0)
-		return false;
-	if (usage_has(request, MEASURE_EXPECTED_OUTPUT_TOKENS))
-		expected = usage_get(request, MEASURE_EXPECTED_OUTPUT_TOKENS);
-	else if (usage_has(request, MEASURE_OUTPUT_TOKENS))
-		expected = usage_get(request, MEASURE_OUTPUT_TOKENS);
-	else
-	{
-		if (ceiling != 0)
-			usage_assume(assumptions, "expected: the ceiling, for want of expected_output_tokens");
-		return false;
-	}
-	if (expected > ceiling)
-		usage_fail(usage_has(request, MEASURE_EXPECTED_OUTPUT_TOKENS) ? "expected_output_tokens"
-																	  : "output_tokens",
-				   "More output is expected than the request may have.", NULL);
-	usage_set(usage, MEASURE_OUTPUT_TOKENS, expected);
-
-	/* Parts of the ceiling that the expected output cannot have. */
-	for (int i = MEASURE_OUTPUT_TOKENS + 1; i <= MEASURE_VIDEO_OUTPUT_TOKENS; i++)
-	{
-		if (!usage_has(usage, i))
-			continue;
-		usage->micros[i] = Min(usage->micros[i], expected);
-		expected -= usage->micros[i];
-	}
-	return true;
-}
-
-/*
  * cost_to_micros
- *		Credits for a cost, in millionths: the one rounding, up.
+ *		Credits for a cost, in millionths: the one rounding, up. Errors: 22003.
  */
-static int64
+int64
 cost_to_micros(int128 cost, const CreditRate *rate)
 {
 	int128 micros;
@@ -294,22 +158,11 @@ quote_make(const CardPlan *plan, const Usage *usage, const Usage *expected_usage
 static CostQuote *
 estimate_request(const CardPlan *plan, Jsonb *request, int64 root_id, TimestampTz at)
 {
-	Assumptions assumptions = {.count = 0};
-	Usage given;
-	Usage ceiling;
-	Usage expected;
-	bool expects;
+	Estimate estimate;
 
-	usage_read(request, false, &given);
-	ceiling = given;
-	evaluate_derive(plan, &ceiling, &assumptions);
-	bound_output(plan, &ceiling, &assumptions);
-	evaluate_require(plan, &ceiling);
-	usage_check_parts(&ceiling);
-	expected = ceiling;
-	raise_to_reasoning(plan, &ceiling, &assumptions);
-	expects = expect_output(plan, &given, &expected, &assumptions);
-	return quote_make(plan, &ceiling, expects ? &expected : NULL, root_id, at, &assumptions);
+	estimate_usage(plan, request, &estimate);
+	return quote_make(plan, &estimate.ceiling, estimate.expects ? &estimate.expected : NULL,
+					  root_id, at, &estimate.assumptions);
 }
 
 /*

@@ -33,6 +33,9 @@
 #define DIGIT_BASE 10000
 #define DIGIT_DECIMALS 4
 
+/* So many digits always fit into 64 bits. */
+#define MAX_SHORT_DIGITS 4
+
 /* The largest power of ten in 128 bits is 10^38. */
 #define MAX_EXPONENT 38
 
@@ -147,9 +150,14 @@ decimal_from_numeric(Numeric numeric, int scale, int128 *result)
 	}
 
 	int digits = words - first;
-	int128 value = 0;
+	int short_digits = Min(digits, MAX_SHORT_DIGITS);
+	int64 short_value = 0;
+	int128 value;
 
-	for (int i = 0; i < digits; i++)
+	for (int i = 0; i < short_digits; i++)
+		short_value = short_value * DIGIT_BASE + numeric_word(data, first + i);
+	value = short_value;
+	for (int i = short_digits; i < digits; i++)
 	{
 		if (__builtin_mul_overflow(value, (int128) DIGIT_BASE, &value) ||
 			__builtin_add_overflow(value, (int128) numeric_word(data, first + i), &value))

@@ -449,10 +449,12 @@ evaluate_cost(const CardPlan *plan, const Usage *usage, CostResult *cost)
 {
 	const PlanLine *lines[MEASURE_COUNT];
 	int64 quantities[MEASURE_COUNT];
-	int64 taken[MEASURE_COUNT] = {0}; /* by parts with a price of their own */
+	int64 taken[MEASURE_COUNT]; /* by parts with a price of their own */
 
 	cost->total = 0;
 	cost->line_count = 0;
+	for (uint64 rest = plan->walked; rest != 0; rest &= rest - 1)
+		taken[pg_rightmost_one_pos64(rest)] = 0;
 	for (uint64 rest = plan->walked; rest != 0;)
 	{
 		int meter = pg_leftmost_one_pos64(rest);

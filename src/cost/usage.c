@@ -11,6 +11,7 @@
 #include "cost/usage.h"
 
 #include "mb/pg_wchar.h"
+#include "port/pg_bitutils.h"
 #include "utils/builtins.h"
 
 #include "cost/decimal.h"
@@ -49,8 +50,11 @@ usage_assume(Assumptions *assumptions, const char *text)
 int64
 usage_multiply(int64 a, int64 b, const char *key)
 {
-	int128 product = (int128) a * (int128) b / QUANTITY_ONE;
+	int128 product;
 
+	if (b == QUANTITY_ONE)
+		return a;
+	product = (int128) a * (int128) b / QUANTITY_ONE;
 	if (product > QUANTITY_MAX_MICROS)
 		usage_fail(key, "The quantity is larger than 1000000000000.", NULL);
 	return (int64) product;
@@ -73,7 +77,7 @@ quantity_check(int measure, DecimalStatus status, int128 value)
 		usage_fail(key, "The quantity is larger than 1000000000000.", NULL);
 	if (measures[measure].flags & MEASURE_IS_WHOLE)
 	{
-		if (status == DECIMAL_INEXACT || value % QUANTITY_ONE != 0)
+		if (status == DECIMAL_INEXACT || (int64) value % QUANTITY_ONE != 0)
 			usage_fail(key, "The quantity has a fraction, and only whole ones are counted.", NULL);
 	}
 	else if (status == DECIMAL_INEXACT)
@@ -205,6 +209,11 @@ usage_read(Jsonb *document, bool or_provider, Usage *usage)
 	return true;
 }
 
+/* Measures that are part of a total; with the totals they come first. */
+#define PARTS                                     \
+	((MEASURE_BIT(MEASURE_CITATION_TOKENS) - 1) & \
+	 ~(MEASURE_BIT(MEASURE_INPUT_TOKENS) | MEASURE_BIT(MEASURE_OUTPUT_TOKENS)))
+
 /*
  * usage_check_part
  *		Raises an error if a part is larger than its total.
@@ -247,6 +256,8 @@ usage_check_parts(const Usage *usage)
 	int last_input = -1;
 	int last_output = -1;
 
+	if ((usage->given & PARTS) == 0)
+		return;
 	for (int i = 0; i < (int) lengthof(overlaps); i++)
 	{
 		int64 part = usage_get(usage, overlaps[i].part);
@@ -255,9 +266,10 @@ usage_check_parts(const Usage *usage)
 		usage_check_part(usage, overlaps[i].part, overlaps[i].also, part);
 		input -= part;
 	}
-	for (int i = MEASURE_INPUT_TOKENS + 1; i < MEASURE_CITATION_TOKENS; i++)
+	for (uint64 rest = usage->given & PARTS; rest != 0; rest &= rest - 1)
 	{
-		int64 part = usage_get(usage, i);
+		int i = pg_rightmost_one_pos64(rest);
+		int64 part = usage->micros[i];
 
 		if (part == 0)
 			continue;

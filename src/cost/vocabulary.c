@@ -143,7 +143,7 @@ static const struct
 };
 
 /* Open addressing; a slot holds 1 + the number of an entry, or 0. */
-#define SLOT_COUNT 256
+#define SLOT_COUNT 1024
 
 typedef struct VocabularyEntry
 {
