@@ -42,7 +42,8 @@ operation_on_standby(void)
  *		instant of the call: read once, used for everything that it does.
  *
  * name, as 'reserve()', goes into errors. Errors: 55000 if the library was not
- * preloaded; 25006 where a write is refused.
+ * preloaded; 25006 where a write is refused; 25000 in a parallel plan, where only a
+ * function with a wrong label can lead.
  */
 TimestampTz
 operation_begin(const char *name, bool writes)
@@ -52,10 +53,10 @@ operation_begin(const char *name, bool writes)
 						errmsg("xavier_quota must be loaded via \"shared_preload_libraries\""),
 						errhint("Add xavier_quota to \"shared_preload_libraries\" and restart the "
 								"server.")));
+	PreventCommandIfParallelMode(name);
 	if (writes)
 	{
 		PreventCommandIfReadOnly(name);
-		PreventCommandIfParallelMode(name);
 		PreventCommandDuringRecovery(name);
 	}
 	if (!operation_on_standby())

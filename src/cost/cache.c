@@ -108,6 +108,7 @@ static const char *const relation_names[RELATION_COUNT] = {"rate_cards", "price_
 														   "credit_rates", "resources"};
 
 static bool cache_is_fresh = false;
+static uint64 cache_invalidations = 0;
 static MemoryContext cache_context = NULL; /* all of the below */
 static Oid relation_oids[RELATION_COUNT];
 static HTAB *cache_models = NULL;
@@ -142,12 +143,14 @@ static const CountedResource countable[] = {
 static void
 cache_invalidate(Datum arg pg_attribute_unused(), Oid relation)
 {
-	if (relation == InvalidOid)
-		cache_is_fresh = false;
+	bool concerned = relation == InvalidOid;
+
 	for (int i = 0; i < RELATION_COUNT; i++)
+		concerned |= relation_oids[i] == relation;
+	if (concerned)
 	{
-		if (relation_oids[i] == relation)
-			cache_is_fresh = false;
+		cache_is_fresh = false;
+		cache_invalidations++;
 	}
 }
 
@@ -171,13 +174,16 @@ cache_create_table(const char *name, Size key_size, Size entry_size, int flags)
 
 /*
  * cache_reset
- *		Drops everything and looks the tables up.
+ *		Drops everything and looks the tables up. An error on the way leaves the cache
+ *		stale, as does an invalidation of a table that comes in between.
  */
 static void
 cache_reset(void)
 {
 	Oid schema = get_namespace_oid(QUOTA_SCHEMA, false);
+	uint64 before = cache_invalidations;
 
+	cache_is_fresh = false;
 	if (cache_context == NULL)
 		cache_context = AllocSetContextCreate(CacheMemoryContext, "xavier_quota cost cache",
 											  ALLOCSET_DEFAULT_SIZES);
@@ -193,10 +199,9 @@ cache_reset(void)
 	cache_counted = NULL;
 	cache_counted_count = -1;
 
-	/* From here on an invalidation of one of the tables makes the cache stale again. */
-	cache_is_fresh = true;
 	for (int i = 0; i < RELATION_COUNT; i++)
 		relation_oids[i] = get_relname_relid(relation_names[i], schema);
+	cache_is_fresh = before == cache_invalidations;
 }
 
 /*
@@ -545,7 +550,7 @@ cache_read_counted(void)
 	CacheScan scan;
 	HeapTuple tuple;
 	bool registered[lengthof(countable)] = {false};
-	CountedResource *counted = MemoryContextAlloc(cache_context, sizeof(countable));
+	CountedResource *counted;
 	int count = 0;
 
 	scan_begin(&scan, RELATION_RESOURCES, NULL, 0, NULL);
@@ -559,6 +564,7 @@ cache_read_counted(void)
 			registered[i] |= strcmp(kind, "flow") == 0 && strcmp(name, countable[i].name) == 0;
 	}
 	scan_end(&scan);
+	counted = MemoryContextAlloc(cache_context, sizeof(countable));
 	for (int i = 0; i < (int) lengthof(countable); i++)
 	{
 		if (registered[i] || countable[i].first < 0)

@@ -77,15 +77,16 @@ limits_entry(const Spender *spender)
 	}
 	if (limits_cache == NULL)
 	{
-		HASHCTL info = {0};
+		MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "xavier_quota limits",
+													  ALLOCSET_DEFAULT_SIZES);
+		HASHCTL info = {.keysize = sizeof(LimitsKey),
+						.entrysize = sizeof(LimitsEntry),
+						.hcxt = context};
 
-		limits_context = AllocSetContextCreate(CacheMemoryContext, "xavier_quota limits",
-											   ALLOCSET_DEFAULT_SIZES);
-		info.keysize = sizeof(LimitsKey);
-		info.entrysize = sizeof(LimitsEntry);
-		info.hcxt = limits_context;
 		limits_cache =
 			hash_create("xavier_quota limits", 256, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		limits_context = context;
+		MemoryContextSetParent(context, CacheMemoryContext);
 	}
 
 	memset(&key, 0, sizeof(key));

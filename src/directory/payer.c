@@ -65,15 +65,16 @@ payer_entry(const char *user_id, const char *project_id)
 	}
 	if (payer_cache == NULL)
 	{
-		HASHCTL info = {0};
+		MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "xavier_quota payers",
+													  ALLOCSET_DEFAULT_SIZES);
+		HASHCTL info = {.keysize = sizeof(PayerKey),
+						.entrysize = sizeof(PayerEntry),
+						.hcxt = context};
 
-		payer_context = AllocSetContextCreate(CacheMemoryContext, "xavier_quota payers",
-											  ALLOCSET_DEFAULT_SIZES);
-		info.keysize = sizeof(PayerKey);
-		info.entrysize = sizeof(PayerEntry);
-		info.hcxt = payer_context;
 		payer_cache =
 			hash_create("xavier_quota payers", 256, &info, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+		payer_context = context;
+		MemoryContextSetParent(context, CacheMemoryContext);
 	}
 
 	/* \x01 cannot be part of either: see payer_check_arguments(). */
@@ -467,9 +468,9 @@ payer_refresh(PayerEntry *entry, const char *user_id, const char *project_id)
 	context =
 		AllocSetContextCreate(CurrentMemoryContext, "xavier_quota payer", ALLOCSET_SMALL_SIZES);
 	payer_read(user_id, project_id, &entry->payer, context);
-	MemoryContextSetParent(context, payer_context);
 	entry->extension = quota_extension();
 	entry->local_epoch = changes_local_epoch();
+	MemoryContextSetParent(context, payer_context);
 	entry->context = context;
 }
 
