@@ -2,191 +2,38 @@
  * provider.c
  *		Reads the usage objects of the large providers unchanged.
  *
- * A shape is a table of paths: which quantity a number stands for, and which total
- * it must be added to because the provider counts it outside of the total (Anthropic
- * reports cached tokens beside input_tokens, Gemini thoughts beside candidates). A
- * shape is recognised by any one of its marks, keys that no other shape has.
+ * What each shape of object says is a table (provider_shapes.c). The numbers are
+ * collected first and put together at the end, when it is known which of them are
+ * inside of which: statements of one quantity must agree, and a total of input and
+ * output, where there is one, tells whether reasoning is inside the output.
  *
  * Providers add keys to their objects at any time, so an unknown one is noted among
  * the assumptions and is no error.
  */
-#include "cost/usage.h"
+#include "cost/provider.h"
+
+#include "cost/decimal.h"
 
 #define MAX_DEPTH 4
 
-/* A number that is known and says nothing new. */
-#define NOTHING (-1)
+/* What Vertex AI puts before the service tier. */
+#define TRAFFIC_PREFIX "ON_DEMAND_"
 
-typedef struct ProviderPath
+/* A number that the object states, in millionths. */
+typedef struct Statement
 {
-	const char *path;
-	int measure;
-	int total; /* also added to this measure, or NOTHING */
-} ProviderPath;
-
-typedef struct ProviderShape
-{
-	const char *const *marks;
-	const ProviderPath *paths;
-} ProviderShape;
-
-static const char *const openai_chat_marks[] = {"prompt_tokens", "completion_tokens", NULL};
-static const ProviderPath openai_chat_paths[] = {
-	{"prompt_tokens", MEASURE_INPUT_TOKENS, NOTHING},
-	{"completion_tokens", MEASURE_OUTPUT_TOKENS, NOTHING},
-	{"total_tokens", NOTHING, NOTHING},
-	{"prompt_tokens_details.cached_tokens", MEASURE_CACHED_INPUT_TOKENS, NOTHING},
-	{"prompt_tokens_details.cache_write_tokens", MEASURE_CACHE_WRITE_TOKENS, NOTHING},
-	{"prompt_tokens_details.audio_tokens", MEASURE_AUDIO_INPUT_TOKENS, NOTHING},
-	{"prompt_tokens_details.image_tokens", MEASURE_IMAGE_INPUT_TOKENS, NOTHING},
-	{"prompt_tokens_details.video_tokens", MEASURE_VIDEO_INPUT_TOKENS, NOTHING},
-	{"prompt_tokens_details.text_tokens", NOTHING, NOTHING},
-	{"completion_tokens_details.reasoning_tokens", MEASURE_REASONING_TOKENS, NOTHING},
-	{"completion_tokens_details.audio_tokens", MEASURE_AUDIO_OUTPUT_TOKENS, NOTHING},
-	{"completion_tokens_details.image_tokens", MEASURE_IMAGE_OUTPUT_TOKENS, NOTHING},
-	{"completion_tokens_details.video_tokens", MEASURE_VIDEO_OUTPUT_TOKENS, NOTHING},
-	{"completion_tokens_details.text_tokens", NOTHING, NOTHING},
-	{"completion_tokens_details.accepted_prediction_tokens", NOTHING, NOTHING},
-	{"completion_tokens_details.rejected_prediction_tokens", NOTHING, NOTHING},
-	{"prompt_cache_hit_tokens", MEASURE_CACHED_INPUT_TOKENS, NOTHING},
-	{"prompt_cache_miss_tokens", NOTHING, NOTHING},
-	{"num_search_queries", MEASURE_WEB_SEARCH_REQUESTS, NOTHING},
-	{NULL, NOTHING, NOTHING},
-};
-
-static const char *const openai_responses_marks[] = {"input_tokens_details",
-													 "output_tokens_details", "input_token_details",
-													 "output_token_details", NULL};
-static const ProviderPath openai_responses_paths[] = {
-	{"input_tokens", MEASURE_INPUT_TOKENS, NOTHING},
-	{"output_tokens", MEASURE_OUTPUT_TOKENS, NOTHING},
-	{"total_tokens", NOTHING, NOTHING},
-	{"input_tokens_details.cached_tokens", MEASURE_CACHED_INPUT_TOKENS, NOTHING},
-	{"input_tokens_details.cache_write_tokens", MEASURE_CACHE_WRITE_TOKENS, NOTHING},
-	{"input_tokens_details.audio_tokens", MEASURE_AUDIO_INPUT_TOKENS, NOTHING},
-	{"input_tokens_details.image_tokens", MEASURE_IMAGE_INPUT_TOKENS, NOTHING},
-	{"input_tokens_details.text_tokens", NOTHING, NOTHING},
-	{"output_tokens_details.reasoning_tokens", MEASURE_REASONING_TOKENS, NOTHING},
-	{"output_tokens_details.audio_tokens", MEASURE_AUDIO_OUTPUT_TOKENS, NOTHING},
-	{"output_tokens_details.image_tokens", MEASURE_IMAGE_OUTPUT_TOKENS, NOTHING},
-	{"output_tokens_details.text_tokens", NOTHING, NOTHING},
-	{"input_token_details.cached_tokens", MEASURE_CACHED_INPUT_TOKENS, NOTHING},
-	{"input_token_details.audio_tokens", MEASURE_AUDIO_INPUT_TOKENS, NOTHING},
-	{"input_token_details.image_tokens", MEASURE_IMAGE_INPUT_TOKENS, NOTHING},
-	{"input_token_details.text_tokens", NOTHING, NOTHING},
-	{"input_token_details.cached_tokens_details.audio_tokens", MEASURE_CACHED_AUDIO_INPUT_TOKENS,
-	 NOTHING},
-	{"input_token_details.cached_tokens_details.image_tokens", MEASURE_CACHED_IMAGE_INPUT_TOKENS,
-	 NOTHING},
-	{"input_token_details.cached_tokens_details.text_tokens", NOTHING, NOTHING},
-	{"output_token_details.reasoning_tokens", MEASURE_REASONING_TOKENS, NOTHING},
-	{"output_token_details.audio_tokens", MEASURE_AUDIO_OUTPUT_TOKENS, NOTHING},
-	{"output_token_details.text_tokens", NOTHING, NOTHING},
-	{NULL, NOTHING, NOTHING},
-};
-
-static const char *const anthropic_marks[] = {"cache_read_input_tokens",
-											  "cache_creation_input_tokens", "cache_creation",
-											  "server_tool_use", NULL};
-static const ProviderPath anthropic_paths[] = {
-	{"input_tokens", MEASURE_INPUT_TOKENS, NOTHING},
-	{"output_tokens", MEASURE_OUTPUT_TOKENS, NOTHING},
-	{"cache_read_input_tokens", MEASURE_CACHED_INPUT_TOKENS, MEASURE_INPUT_TOKENS},
-	{"cache_creation_input_tokens", MEASURE_CACHE_WRITE_TOKENS, MEASURE_INPUT_TOKENS},
-	{"cache_creation.ephemeral_5m_input_tokens", NOTHING, NOTHING},
-	{"cache_creation.ephemeral_1h_input_tokens", MEASURE_CACHE_WRITE_1H_TOKENS, NOTHING},
-	{"server_tool_use.web_search_requests", MEASURE_WEB_SEARCH_REQUESTS, NOTHING},
-	{"server_tool_use.web_fetch_requests", NOTHING, NOTHING},
-	{NULL, NOTHING, NOTHING},
-};
-
-static const char *const bedrock_marks[] = {"inputTokens", "outputTokens", NULL};
-static const ProviderPath bedrock_paths[] = {
-	{"inputTokens", MEASURE_INPUT_TOKENS, NOTHING},
-	{"outputTokens", MEASURE_OUTPUT_TOKENS, NOTHING},
-	{"totalTokens", NOTHING, NOTHING},
-	{"cacheReadInputTokens", MEASURE_CACHED_INPUT_TOKENS, MEASURE_INPUT_TOKENS},
-	{"cacheReadInputTokenCount", NOTHING, NOTHING},
-	{"cacheWriteInputTokens", MEASURE_CACHE_WRITE_TOKENS, MEASURE_INPUT_TOKENS},
-	{"cacheWriteInputTokenCount", NOTHING, NOTHING},
-	{NULL, NOTHING, NOTHING},
-};
-
-static const char *const gemini_marks[] = {"promptTokenCount", "candidatesTokenCount",
-										   "totalTokenCount", NULL};
-static const ProviderPath gemini_paths[] = {
-	{"promptTokenCount", MEASURE_INPUT_TOKENS, NOTHING},
-	{"toolUsePromptTokenCount", MEASURE_INPUT_TOKENS, NOTHING},
-	{"cachedContentTokenCount", MEASURE_CACHED_INPUT_TOKENS, NOTHING},
-	{"candidatesTokenCount", MEASURE_OUTPUT_TOKENS, NOTHING},
-	{"responseTokenCount", MEASURE_OUTPUT_TOKENS, NOTHING},
-	{"thoughtsTokenCount", MEASURE_REASONING_TOKENS, MEASURE_OUTPUT_TOKENS},
-	{"totalTokenCount", NOTHING, NOTHING},
-	{"promptTokensDetails.TEXT", NOTHING, NOTHING},
-	{"promptTokensDetails.DOCUMENT", NOTHING, NOTHING},
-	{"promptTokensDetails.AUDIO", MEASURE_AUDIO_INPUT_TOKENS, NOTHING},
-	{"promptTokensDetails.IMAGE", MEASURE_IMAGE_INPUT_TOKENS, NOTHING},
-	{"promptTokensDetails.VIDEO", MEASURE_VIDEO_INPUT_TOKENS, NOTHING},
-	{"cacheTokensDetails.TEXT", NOTHING, NOTHING},
-	{"cacheTokensDetails.DOCUMENT", NOTHING, NOTHING},
-	{"cacheTokensDetails.VIDEO", NOTHING, NOTHING},
-	{"cacheTokensDetails.AUDIO", MEASURE_CACHED_AUDIO_INPUT_TOKENS, NOTHING},
-	{"cacheTokensDetails.IMAGE", MEASURE_CACHED_IMAGE_INPUT_TOKENS, NOTHING},
-	{"candidatesTokensDetails.TEXT", NOTHING, NOTHING},
-	{"candidatesTokensDetails.AUDIO", MEASURE_AUDIO_OUTPUT_TOKENS, NOTHING},
-	{"candidatesTokensDetails.IMAGE", MEASURE_IMAGE_OUTPUT_TOKENS, NOTHING},
-	{"candidatesTokensDetails.VIDEO", MEASURE_VIDEO_OUTPUT_TOKENS, NOTHING},
-	{NULL, NOTHING, NOTHING},
-};
-
-static const char *const opentelemetry_marks[] = {"gen_ai.usage.input_tokens",
-												  "gen_ai.usage.output_tokens",
-												  "gen_ai.usage.prompt_tokens",
-												  "gen_ai.usage.completion_tokens", NULL};
-static const ProviderPath opentelemetry_paths[] = {
-	{"gen_ai.usage.input_tokens", MEASURE_INPUT_TOKENS, NOTHING},
-	{"gen_ai.usage.output_tokens", MEASURE_OUTPUT_TOKENS, NOTHING},
-	{"gen_ai.usage.prompt_tokens", MEASURE_INPUT_TOKENS, NOTHING},
-	{"gen_ai.usage.completion_tokens", MEASURE_OUTPUT_TOKENS, NOTHING},
-	{"gen_ai.usage.total_tokens", NOTHING, NOTHING},
-	{"gen_ai.usage.cache_read.input_tokens", MEASURE_CACHED_INPUT_TOKENS, NOTHING},
-	{"gen_ai.usage.cache_creation.input_tokens", MEASURE_CACHE_WRITE_TOKENS, NOTHING},
-	{"gen_ai.usage.reasoning.output_tokens", MEASURE_REASONING_TOKENS, NOTHING},
-	{NULL, NOTHING, NOTHING},
-};
-
-static const ProviderShape shapes[] = {
-	{openai_chat_marks, openai_chat_paths}, {openai_responses_marks, openai_responses_paths},
-	{anthropic_marks, anthropic_paths},     {bedrock_marks, bedrock_paths},
-	{gemini_marks, gemini_paths},           {opentelemetry_marks, opentelemetry_paths},
-};
+	const char *path; /* NULL: not stated */
+	int64 micros;
+} Statement;
 
 typedef struct ProviderReader
 {
 	const ProviderPath *paths;
+	Statement stated[PROVIDER_COUNT];
+	int64 added[MEASURE_COUNT]; /* to totals */
 	Usage *usage;
 	Assumptions *assumptions;
 } ProviderReader;
-
-/*
- * shape_find
- *		Returns the paths of the shape of a document, NULL if it has none.
- */
-static const ProviderPath *
-shape_find(Jsonb *document)
-{
-	JsonbValue value;
-
-	for (int i = 0; i < (int) lengthof(shapes); i++)
-	{
-		for (const char *const *mark = shapes[i].marks; *mark != NULL; mark++)
-		{
-			if (getKeyJsonValueFromContainer(&document->root, *mark, strlen(*mark), &value) != NULL)
-				return shapes[i].paths;
-		}
-	}
-	return NULL;
-}
 
 static const ProviderPath *
 path_find(const ProviderPath *paths, const char *path)
@@ -200,15 +47,59 @@ path_find(const ProviderPath *paths, const char *path)
 }
 
 /*
- * usage_add
+ * add_quantity
  *		Adds to a quantity. Sums of quantities below 10^12 do not overflow.
  */
 static void
-usage_add(Usage *usage, int measure, int64 micros)
+add_quantity(int64 *quantity, int64 micros, const char *path)
 {
-	usage_set(usage, measure, usage_get(usage, measure) + micros);
-	if (usage->micros[measure] > QUANTITY_MAX_MICROS)
-		usage_fail(measures[measure].name, "The quantity is larger than 1000000000000.", NULL);
+	*quantity += micros;
+	if (*quantity > QUANTITY_MAX_MICROS)
+		usage_fail(path, "The quantity is larger than 1000000000000.", NULL);
+}
+
+/*
+ * state
+ *		Notes what a path states. Elements of one list add up; different paths must
+ *		agree.
+ */
+static void
+state(ProviderReader *reader, int subject, const char *path, int64 micros)
+{
+	Statement *statement = &reader->stated[subject];
+
+	if (statement->path != NULL && strcmp(statement->path, path) != 0)
+	{
+		if (statement->micros != micros)
+			usage_fail(path, psprintf("It is not the same as %s.", statement->path), NULL);
+		return;
+	}
+	statement->path = path;
+	add_quantity(&statement->micros, micros, path);
+}
+
+static bool
+is_stated(const ProviderReader *reader, int subject)
+{
+	return reader->stated[subject].path != NULL;
+}
+
+/*
+ * read_service_tier
+ *		Takes the service tier under one of its other names.
+ */
+static void
+read_service_tier(ProviderReader *reader, JsonbValue value)
+{
+	int prefix = strlen(TRAFFIC_PREFIX);
+
+	if (value.type == jbvString && value.val.string.len > prefix &&
+		memcmp(value.val.string.val, TRAFFIC_PREFIX, prefix) == 0)
+	{
+		value.val.string.val += prefix;
+		value.val.string.len -= prefix;
+	}
+	usage_read_parameter(reader->usage, PARAMETER_SERVICE_TIER, &value);
 }
 
 /*
@@ -223,68 +114,74 @@ read_leaf(ProviderReader *reader, const char *path, const JsonbValue *value)
 
 	if (value->type == jbvNull)
 		return;
-	if (known != NULL)
+	if (known != NULL && known->states == PROVIDER_SERVICE_TIER)
+		read_service_tier(reader, *value);
+	else if (known != NULL && (known->states >= 0 || known->total >= 0))
 	{
-		if (known->measure == NOTHING)
-			return;
+		bool whole = known->states < 0 || known->states >= MEASURE_COUNT ||
+					 (measures[known->states].flags & MEASURE_IS_WHOLE) != 0;
+		int64 micros = usage_read_quantity(path, whole, value);
 
-		int64 micros = usage_read_quantity(known->measure, value);
-
-		usage_add(reader->usage, known->measure, micros);
-		if (known->total != NOTHING)
-			usage_add(reader->usage, known->total, micros);
-		return;
+		if (known->states >= 0)
+			state(reader, known->states, path, micros);
+		if (known->total >= 0)
+			add_quantity(&reader->added[known->total], micros, path);
 	}
+	if (known != NULL)
+		return;
+
 	word = vocabulary_find(path, strlen(path));
 	if (word.kind == WORD_PARAMETER)
 		usage_read_parameter(reader->usage, word.index, value);
 	else if (word.kind == WORD_MEASURE && (measures[word.index].flags & MEASURE_IS_KEY))
-		usage_add(reader->usage, word.index, usage_read_quantity(word.index, value));
-	else if (word.kind == WORD_UNKNOWN && value->type != jbvBinary)
+		state(reader, word.index, path,
+			  usage_read_quantity(path, (measures[word.index].flags & MEASURE_IS_WHOLE) != 0,
+								  value));
+	else if (word.kind == WORD_UNKNOWN)
 		usage_assume(reader->assumptions, psprintf("%s: unknown, ignored", path));
 }
 
-static void
-read_object(ProviderReader *reader, const char *prefix, JsonbContainer *container, int depth);
-
 /*
- * read_modalities
- *		Reads Gemini's lists [{"modality": "AUDIO", "tokenCount": 12}, ...].
+ * read_labelled
+ *		Reads lists such as Gemini's [{"modality": "AUDIO", "tokenCount": 12}, ...] and
+ *		Bedrock's [{"ttl": "1h", "inputTokens": 12}, ...]: the label becomes a part of
+ *		the path.
  */
 static void
-read_modalities(ProviderReader *reader, const char *prefix, JsonbContainer *list)
+read_labelled(ProviderReader *reader, const char *prefix, JsonbContainer *list)
 {
+	static const struct
+	{
+		const char *label;
+		const char *count;
+	} forms[] = {{"modality", "tokenCount"}, {"ttl", "inputTokens"}};
+	bool found = JsonContainerSize(list) == 0;
+
 	for (uint32 i = 0; i < JsonContainerSize(list); i++)
 	{
 		JsonbValue *item = getIthJsonbValueFromContainer(list, i);
-		JsonbValue *modality;
-		JsonbValue *count;
 
 		if (item->type != jbvBinary || !JsonContainerIsObject(item->val.binary.data))
 			continue;
-		modality = getKeyJsonValueFromContainer(item->val.binary.data, "modality", 8, NULL);
-		count = getKeyJsonValueFromContainer(item->val.binary.data, "tokenCount", 10, NULL);
-		if (modality != NULL && modality->type == jbvString && count != NULL)
+		for (int j = 0; j < (int) lengthof(forms); j++)
+		{
+			JsonbContainer *object = item->val.binary.data;
+			JsonbValue *label =
+				getKeyJsonValueFromContainer(object, forms[j].label, strlen(forms[j].label), NULL);
+			JsonbValue *count =
+				getKeyJsonValueFromContainer(object, forms[j].count, strlen(forms[j].count), NULL);
+
+			if (label == NULL || label->type != jbvString || count == NULL)
+				continue;
+			found = true;
 			read_leaf(reader,
 					  psprintf("%s.%s", prefix,
-							   usage_clip(modality->val.string.val, modality->val.string.len)),
+							   usage_clip(label->val.string.val, label->val.string.len)),
 					  count);
+		}
 	}
-}
-
-/*
- * read_value
- *		Takes one value under its path, whatever it is.
- */
-static void
-read_value(ProviderReader *reader, const char *path, const JsonbValue *value, int depth)
-{
-	if (value->type != jbvBinary)
-		read_leaf(reader, path, value);
-	else if (JsonContainerIsArray(value->val.binary.data))
-		read_modalities(reader, path, value->val.binary.data);
-	else if (depth < MAX_DEPTH)
-		read_object(reader, path, value->val.binary.data, depth + 1);
+	if (!found)
+		usage_assume(reader->assumptions, psprintf("%s: unknown, ignored", prefix));
 }
 
 /*
@@ -307,7 +204,90 @@ read_object(ProviderReader *reader, const char *prefix, JsonbContainer *containe
 		JsonbIteratorNext(&iterator, &value, true);
 		if (depth == 0 && strcmp(path, "metadata") == 0)
 			continue;
-		read_value(reader, path, &value, depth);
+		if (value.type != jbvBinary)
+			read_leaf(reader, path, &value);
+		else if (JsonContainerIsArray(value.val.binary.data))
+			read_labelled(reader, path, value.val.binary.data);
+		else if (depth < MAX_DEPTH)
+			read_object(reader, path, value.val.binary.data, depth + 1);
+		else
+			usage_assume(reader->assumptions, psprintf("%s: unknown, ignored", path));
+	}
+}
+
+/*
+ * complete_cache_writes
+ *		What is written to a cache is one number, of which there may be a breakdown by
+ *		time to live. Without one it is for five minutes.
+ */
+static void
+complete_cache_writes(ProviderReader *reader)
+{
+	bool beside = is_stated(reader, PROVIDER_WRITTEN_BESIDE);
+	Statement *written = &reader->stated[beside ? PROVIDER_WRITTEN_BESIDE : PROVIDER_WRITTEN];
+	Statement *minutes = &reader->stated[MEASURE_CACHE_WRITE_TOKENS];
+	Statement *hour = &reader->stated[MEASURE_CACHE_WRITE_1H_TOKENS];
+
+	if (written->path == NULL)
+	{
+		/* A breakdown alone: it is beside the input where the number would be. */
+		if (path_find(reader->paths, "cache_creation.ephemeral_1h_input_tokens") != NULL ||
+			path_find(reader->paths, "cacheDetails.1h") != NULL)
+			add_quantity(&reader->added[MEASURE_INPUT_TOKENS], minutes->micros + hour->micros,
+						 "input_tokens");
+		return;
+	}
+	if (minutes->path == NULL)
+	{
+		minutes->path = written->path;
+		minutes->micros = written->micros - hour->micros;
+	}
+	if (minutes->micros < 0 || minutes->micros + hour->micros != written->micros)
+		usage_fail(written->path, "It is not the sum of what was written for each time to live.",
+				   NULL);
+	if (beside)
+		add_quantity(&reader->added[MEASURE_INPUT_TOKENS], written->micros, written->path);
+}
+
+/*
+ * complete_reasoning
+ *		Adds reasoning tokens to the output tokens where the provider counts them
+ *		beside: where the total of the object says so, or where its model's card does
+ *		and the total says nothing.
+ */
+static void
+complete_reasoning(ProviderReader *reader, bool reasoning_is_additional)
+{
+	Usage *usage = reader->usage;
+	const Statement *total = &reader->stated[PROVIDER_TOTAL];
+	int64 reasoning = usage_get(usage, MEASURE_REASONING_TOKENS);
+	int64 sum = usage_get(usage, MEASURE_INPUT_TOKENS) + usage_get(usage, MEASURE_OUTPUT_TOKENS);
+	int64 plain =
+		reader->stated[MEASURE_INPUT_TOKENS].micros + reader->stated[MEASURE_OUTPUT_TOKENS].micros;
+	bool additional = reasoning_is_additional;
+
+	if (total->path != NULL)
+	{
+		char stated[DECIMAL_TEXT_SIZE];
+
+		if (total->micros == sum || total->micros == plain)
+			additional = false;
+		else if (total->micros == sum + reasoning)
+			additional = true;
+		else
+		{
+			decimal_to_cstring(total->micros, QUANTITY_SCALE, stated);
+			usage_assume(reader->assumptions,
+						 psprintf("%s: %s, not the sum of input and output", total->path, stated));
+		}
+	}
+	if (additional && reasoning > 0)
+	{
+		usage_set(usage, MEASURE_OUTPUT_TOKENS, usage_get(usage, MEASURE_OUTPUT_TOKENS));
+		add_quantity(&usage->micros[MEASURE_OUTPUT_TOKENS], reasoning, "output_tokens");
+		if (!reasoning_is_additional)
+			usage_assume(reader->assumptions,
+						 psprintf("reasoning_tokens: beside the output, as %s says", total->path));
 	}
 }
 
@@ -315,12 +295,16 @@ read_object(ProviderReader *reader, const char *prefix, JsonbContainer *containe
  * provider_read
  *		Fills usage from the usage object of a provider. reasoning_is_additional: the
  *		provider of this model counts reasoning tokens outside of the output tokens.
- *		Raises XQ201 if the document is no such object.
+ *		Raises XQ201 if the document is no such object, or contradicts itself.
  */
 void
 provider_read(Jsonb *document, bool reasoning_is_additional, Usage *usage, Assumptions *assumptions)
 {
-	ProviderReader reader = {shape_find(document), usage, assumptions};
+	ProviderReader reader = {
+		.paths = provider_find_shape(document),
+		.usage = usage,
+		.assumptions = assumptions,
+	};
 
 	usage->given = 0;
 	usage->given_parameters = 0;
@@ -331,17 +315,16 @@ provider_read(Jsonb *document, bool reasoning_is_additional, Usage *usage, Assum
 		return;
 	}
 	read_object(&reader, "", &document->root, 0);
-
-	/* Anthropic: what is written for an hour is part of all that is written. */
-	if (reader.paths == anthropic_paths && usage_has(usage, MEASURE_CACHE_WRITE_1H_TOKENS))
+	complete_cache_writes(&reader);
+	for (int i = 0; i < MEASURE_COUNT; i++)
 	{
-		int64 hour = usage_get(usage, MEASURE_CACHE_WRITE_1H_TOKENS);
+		int64 micros = reader.stated[i].micros;
 
-		if (hour > usage_get(usage, MEASURE_CACHE_WRITE_TOKENS))
-			usage_fail("cache_creation.ephemeral_1h_input_tokens",
-					   "The part is more than cache_creation_input_tokens.", NULL);
-		usage_add(usage, MEASURE_CACHE_WRITE_TOKENS, -hour);
+		if (reader.stated[i].path == NULL && reader.added[i] == 0)
+			continue;
+		add_quantity(&micros, reader.added[i], measures[i].name);
+		usage_set(usage, i, micros);
 	}
-	if (reasoning_is_additional && usage_has(usage, MEASURE_REASONING_TOKENS))
-		usage_add(usage, MEASURE_OUTPUT_TOKENS, usage_get(usage, MEASURE_REASONING_TOKENS));
+	complete_reasoning(&reader, reasoning_is_additional);
+	usage_infer_overlaps(usage, assumptions);
 }

@@ -65,17 +65,15 @@ usage_multiply(int64 a, int64 b, const char *key)
  *		Returns the quantity in millionths, or raises an error that names the key.
  */
 static int64
-quantity_check(int measure, DecimalStatus status, int128 value)
+quantity_check(const char *key, bool whole, DecimalStatus status, int128 value)
 {
-	const char *key = measures[measure].name;
-
 	if (status == DECIMAL_MALFORMED)
 		usage_fail(key, "The value is not a number.", "A quantity is a JSON number such as 1200.");
 	if (status == DECIMAL_OK && value < 0)
 		usage_fail(key, "The quantity is negative.", NULL);
 	if (status == DECIMAL_OVERFLOW || (status == DECIMAL_OK && value > QUANTITY_MAX_MICROS))
 		usage_fail(key, "The quantity is larger than 1000000000000.", NULL);
-	if (measures[measure].flags & MEASURE_IS_WHOLE)
+	if (whole)
 	{
 		if (status == DECIMAL_INEXACT || (int64) value % QUANTITY_ONE != 0)
 			usage_fail(key, "The quantity has a fraction, and only whole ones are counted.", NULL);
@@ -87,20 +85,20 @@ quantity_check(int measure, DecimalStatus status, int128 value)
 
 /*
  * usage_read_quantity
- *		Returns the quantity that a JSON value states, in millionths.
+ *		Returns the quantity that a JSON value states under a key, in millionths.
  */
 int64
-usage_read_quantity(int measure, const JsonbValue *value)
+usage_read_quantity(const char *key, bool whole, const JsonbValue *value)
 {
 	int128 decimal = 0;
 	DecimalStatus status = DECIMAL_MALFORMED;
 
 	if (value->type == jbvNumeric)
 		status = decimal_from_numeric(value->val.numeric, QUANTITY_SCALE, &decimal);
-	else if (value->type == jbvString && !(measures[measure].flags & MEASURE_IS_WHOLE))
+	else if (value->type == jbvString && !whole)
 		status = decimal_from_text(value->val.string.val, value->val.string.len, QUANTITY_SCALE,
 								   &decimal);
-	return quantity_check(measure, status, decimal);
+	return quantity_check(key, whole, status, decimal);
 }
 
 /*
@@ -198,7 +196,9 @@ usage_read(Jsonb *document, bool or_provider, Usage *usage)
 			continue;
 		}
 
-		int64 micros = usage_read_quantity(word.index, &value);
+		const MeasureInfo *measure = &measures[word.index];
+		int64 micros =
+			usage_read_quantity(measure->name, (measure->flags & MEASURE_IS_WHOLE) != 0, &value);
 
 		if (usage_has(usage, word.index) && usage->micros[word.index] != micros)
 			usage_fail(measures[word.index].name,
@@ -213,6 +213,60 @@ usage_read(Jsonb *document, bool or_provider, Usage *usage)
 #define PARTS                                     \
 	((MEASURE_BIT(MEASURE_CITATION_TOKENS) - 1) & \
 	 ~(MEASURE_BIT(MEASURE_INPUT_TOKENS) | MEASURE_BIT(MEASURE_OUTPUT_TOKENS)))
+
+/* What is part of two parts of the input, and counted once. */
+static const struct
+{
+	Measure part;
+	Measure total;
+	Measure also;
+} overlaps[] = {
+	{MEASURE_CACHED_AUDIO_INPUT_TOKENS, MEASURE_CACHED_INPUT_TOKENS, MEASURE_AUDIO_INPUT_TOKENS},
+	{MEASURE_CACHED_IMAGE_INPUT_TOKENS, MEASURE_CACHED_INPUT_TOKENS, MEASURE_IMAGE_INPUT_TOKENS},
+	{MEASURE_CACHED_VIDEO_INPUT_TOKENS, MEASURE_CACHED_INPUT_TOKENS, MEASURE_VIDEO_INPUT_TOKENS},
+	{MEASURE_CACHE_WRITE_AUDIO_TOKENS, MEASURE_CACHE_WRITE_TOKENS, MEASURE_AUDIO_INPUT_TOKENS},
+};
+
+/*
+ * usage_infer_overlaps
+ *		A provider that tells what was cached and what was audio, but not what was
+ *		both, has told more parts than there are tokens. The least that must have been
+ *		both is taken for it: cached audio is cheaper than audio.
+ */
+void
+usage_infer_overlaps(Usage *usage, Assumptions *assumptions)
+{
+	int64 excess = -usage_get(usage, MEASURE_INPUT_TOKENS);
+
+	for (int i = MEASURE_INPUT_TOKENS + 1; i < MEASURE_OUTPUT_TOKENS; i++)
+	{
+		if (measures[i].part_of == MEASURE_INPUT_TOKENS)
+			excess += usage_get(usage, i);
+	}
+	for (int i = 0; i < (int) lengthof(overlaps); i++)
+		excess -= usage_get(usage, overlaps[i].part);
+	for (int i = 0; i < (int) lengthof(overlaps) && excess > 0; i++)
+	{
+		int64 known = usage_get(usage, overlaps[i].part);
+		int64 room = usage_get(usage, overlaps[i].total);
+		char text[DECIMAL_TEXT_SIZE];
+
+		for (int j = 0; j < (int) lengthof(overlaps); j++)
+		{
+			if (overlaps[j].total == overlaps[i].total)
+				room -= usage_get(usage, overlaps[j].part);
+		}
+		room = Min(room, usage_get(usage, overlaps[i].also) - known);
+		room = Min(room, excess);
+		if (room <= 0)
+			continue;
+		excess -= room;
+		usage_set(usage, overlaps[i].part, known + room);
+		decimal_to_cstring(known + room, QUANTITY_SCALE, text);
+		usage_assume(assumptions, psprintf("%s: %s, the least that the totals allow",
+										   measures[overlaps[i].part].name, text));
+	}
+}
 
 /*
  * usage_check_part
@@ -237,20 +291,6 @@ usage_check_part(const Usage *usage, int part, int total, int64 sum)
 void
 usage_check_parts(const Usage *usage)
 {
-	static const struct
-	{
-		Measure part;
-		Measure total;
-		Measure also;
-	} overlaps[] = {
-		{MEASURE_CACHED_AUDIO_INPUT_TOKENS, MEASURE_CACHED_INPUT_TOKENS,
-		 MEASURE_AUDIO_INPUT_TOKENS},
-		{MEASURE_CACHED_IMAGE_INPUT_TOKENS, MEASURE_CACHED_INPUT_TOKENS,
-		 MEASURE_IMAGE_INPUT_TOKENS},
-		{MEASURE_CACHED_VIDEO_INPUT_TOKENS, MEASURE_CACHED_INPUT_TOKENS,
-		 MEASURE_VIDEO_INPUT_TOKENS},
-		{MEASURE_CACHE_WRITE_AUDIO_TOKENS, MEASURE_CACHE_WRITE_TOKENS, MEASURE_AUDIO_INPUT_TOKENS},
-	};
 	int64 input = 0;
 	int64 output = 0;
 	int last_input = -1;

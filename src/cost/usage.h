@@ -65,8 +65,9 @@ usage_has_parameter(const Usage *usage, int parameter)
 
 /* Functions in usage.c */
 extern bool usage_read(Jsonb *document, bool or_provider, Usage *usage);
-extern int64 usage_read_quantity(int measure, const JsonbValue *value);
+extern int64 usage_read_quantity(const char *key, bool whole, const JsonbValue *value);
 extern void usage_read_parameter(Usage *usage, int parameter, const JsonbValue *value);
+extern void usage_infer_overlaps(Usage *usage, Assumptions *assumptions);
 extern void usage_check_parts(const Usage *usage);
 extern int64 usage_multiply(int64 a, int64 b, const char *key);
 extern void usage_assume(Assumptions *assumptions, const char *text);
