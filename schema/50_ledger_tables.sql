@@ -45,9 +45,14 @@ CREATE TABLE quota.events (
 ) PARTITION BY RANGE (held_at);
 COMMENT ON TABLE quota.events IS
     'The ledger: one row per closing (settled, released, expired), late charge, charge and adjustment; append-only, partitioned by the time of the hold';
+-- Without a key it needs another identity: a publication must neither stop upkeep from
+-- moving rows to their partition, nor leave a subscriber in doubt which ones. Rows that
+-- are never changed pay nothing for it. Each partition has its own, too.
+ALTER TABLE quota.events REPLICA IDENTITY FULL;
 
 CREATE TABLE quota.events_default PARTITION OF quota.events DEFAULT;
 ALTER TABLE quota.events_default ADD CONSTRAINT events_default_pkey PRIMARY KEY (hold_id, seq);
+ALTER TABLE quota.events_default REPLICA IDENTITY FULL;
 CREATE INDEX events_default_tail_idx ON quota.events_default (root_id, origin, xid);
 COMMENT ON TABLE quota.events_default IS
     'Events whose month has no partition of its own yet; maintenance creates partitions ahead of time';

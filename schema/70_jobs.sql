@@ -189,14 +189,17 @@ BEGIN
     IF to_regclass('quota.' || partition_name) IS NOT NULL THEN
         RETURN false;
     END IF;
-    EXECUTE format('CREATE TABLE quota.%I (LIKE quota.events)', partition_name);
+    -- The rows leave through quota.events and come back through it: what replicates it
+    -- logically, under whatever name, sees both or none.
+    EXECUTE format('CREATE TEMP TABLE events_to_move ON COMMIT DROP AS '
+                   'SELECT * FROM quota.events_default WHERE held_at >= %L AND held_at < %L',
+                   lower_bound, upper_bound);
     PERFORM quota._begin_own_write();
-    EXECUTE format('INSERT INTO quota.%I SELECT * FROM quota.events_default WHERE held_at >= %L AND held_at < %L',
-                   partition_name, lower_bound, upper_bound);
     EXECUTE format('DELETE FROM quota.events_default WHERE held_at >= %L AND held_at < %L',
                    lower_bound, upper_bound);
-    PERFORM quota._end_own_write();
+    EXECUTE format('CREATE TABLE quota.%I (LIKE quota.events)', partition_name);
     EXECUTE format('ALTER TABLE quota.%I ADD PRIMARY KEY (hold_id, seq)', partition_name);
+    EXECUTE format('ALTER TABLE quota.%I REPLICA IDENTITY FULL', partition_name);
     EXECUTE format('CREATE INDEX ON quota.%I (root_id, origin, xid)', partition_name);
     EXECUTE format('CREATE TRIGGER ledger_truncated AFTER TRUNCATE ON quota.%I '
                    'FOR EACH STATEMENT EXECUTE FUNCTION quota._ledger_changed()', partition_name);
@@ -205,6 +208,9 @@ BEGIN
                    'Events of holds of ' || to_char(lower_bound, 'FMMonth YYYY') || ' (UTC)');
     EXECUTE format('ALTER TABLE quota.events ATTACH PARTITION quota.%I FOR VALUES FROM (%L) TO (%L)',
                    partition_name, lower_bound, upper_bound);
+    INSERT INTO quota.events SELECT * FROM pg_temp.events_to_move;
+    DROP TABLE pg_temp.events_to_move;
+    PERFORM quota._end_own_write();
     RETURN true;
 END
 $function$;

@@ -30,6 +30,7 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
+#include "replication/logicalworker.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/memutils.h"
@@ -561,7 +562,8 @@ quota_ledger_changed(PG_FUNCTION_ARGS)
 /*
  * quota_event_refuses_change
  *		quota._event_refuses_change(): BEFORE trigger of quota.events. Errors:
- *		55006 unless upkeep moves the row to another partition.
+ *		55006 unless upkeep moves the row to another partition, here or at the
+ *		publisher whose changes are applied here.
  */
 Datum
 quota_event_refuses_change(PG_FUNCTION_ARGS)
@@ -571,7 +573,7 @@ quota_event_refuses_change(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("function must be called as a trigger")));
-	if (!own_write)
+	if (!own_write && !IsLogicalWorker())
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("the ledger is append-only"),
 						errhint("Correct what was used with quota.adjust().")));
 	trigger = (TriggerData *) fcinfo->context;

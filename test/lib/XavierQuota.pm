@@ -15,7 +15,7 @@ use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(
   new_server install_checks poll_until differences mismatches
-  open_session start_pgbench is_running write_script
+  open_session start_pgbench is_running write_script documented
 );
 
 # new_server(name, options): a running server with the library preloaded.
@@ -149,6 +149,15 @@ sub write_script
 	print $file $text;
 	close $file;
 	return $path;
+}
+
+# documented(page, heading): the commands that a page of docs/ shows under this first line.
+sub documented
+{
+	my ($page, $heading) = @_;
+	my ($commands) = slurp_file("docs/$page") =~ /^```postgresql\n(-- \Q$heading\E:\n.*?)^```$/ms;
+
+	return $commands // die "docs/$page shows no commands under \"$heading\"";
 }
 
 # start_pgbench(node, database, arguments): starts pgbench; returns a handle for finish() and a
