@@ -24,6 +24,12 @@ CREATE FUNCTION quota._check_rate_card(model text, card jsonb) RETURNS void
     AS 'MODULE_PATHNAME', 'quota_check_rate_card'
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
+CREATE FUNCTION quota._rate_cards_compiled() RETURNS bigint
+    AS 'MODULE_PATHNAME', 'quota_rate_cards_compiled'
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION quota._rate_cards_compiled() IS
+    'How many rate cards this session has compiled: once each, and again only when one has changed';
+
 CREATE FUNCTION quota._put_rate_card(model text, card jsonb, source text, valid_from timestamptz, valid_to timestamptz)
     RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE

@@ -34,13 +34,19 @@ typedef struct CountedResource
 } CountedResource;
 
 /*
- * Functions in cache.c. Pointers stay valid until the next cache_begin(), which
- * every computation calls first.
+ * Pointers stay valid until the next cache_begin(), which every computation calls
+ * first.
  */
+/* Functions in cache.c */
 extern void cache_init(void);
 extern void cache_begin(void);
+
+/* Functions in cache_cards.c */
 extern CardPlan *cache_find_model(const char *model, TimestampTz at);
 extern CardPlan *cache_find_card(int64 card_id);
+extern int64 cache_compilations(void);
+
+/* Functions in cache_rates.c */
 extern void cache_find_rate(int64 root_id, TimestampTz at, CreditRate *rate);
 extern const CountedResource *cache_counted_resources(int *count);
 

@@ -9,7 +9,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "cost/plan.h"
+#include "cost/cache.h"
 #include "errors.h"
 #include "query.h"
 #include "types/scope.h"
@@ -17,6 +17,7 @@
 PG_FUNCTION_INFO_V1(quota_estimate);
 PG_FUNCTION_INFO_V1(quota_price);
 PG_FUNCTION_INFO_V1(quota_check_rate_card);
+PG_FUNCTION_INFO_V1(quota_rate_cards_compiled);
 
 static void
 collect_root_id(Datum *values, bool *nulls pg_attribute_unused(), void *arg)
@@ -117,4 +118,14 @@ quota_check_rate_card(PG_FUNCTION_ARGS)
 {
 	card_compile(PG_GETARG_JSONB_P(1), 0, text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	PG_RETURN_VOID();
+}
+
+/*
+ * quota_rate_cards_compiled
+ *		quota._rate_cards_compiled(): how many cards this session has compiled.
+ */
+Datum
+quota_rate_cards_compiled(PG_FUNCTION_ARGS pg_attribute_unused())
+{
+	PG_RETURN_INT64(cache_compilations());
 }
