@@ -16,6 +16,7 @@ use Time::HiRes qw(usleep);
 our @EXPORT = qw(
   new_server install_checks poll_until differences mismatches
   open_session start_pgbench is_running write_script documented
+  find_bouncer start_bouncer
 );
 
 # new_server(name, options): a running server with the library preloaded.
@@ -179,20 +180,64 @@ sub is_running
 	return $handle->pumpable && eval { $handle->pump_nb; 1 } && $handle->pumpable;
 }
 
-# open_session(node, database): a session that stays open. Its methods:
+# find_bouncer(): the path of the program pgbouncer, if there is one.
+sub find_bouncer
+{
+	my ($program) = grep { -x } map { "$_/pgbouncer" } split(/:/, $ENV{PATH}), '/usr/sbin';
+	return $program;
+}
+
+# start_bouncer(node, connections, settings): PgBouncer in transaction mode on 127.0.0.1, with
+# so many connections to the server; returns its handle and its port.
+sub start_bouncer
+{
+	my ($node, $connections, $settings) = @_;
+	my $port = PostgreSQL::Test::Cluster::get_free_port();
+	my $log = "$PostgreSQL::Test::Utils::tmp_check/log/pgbouncer.log";
+	my $host = $node->host;
+	my $server = $node->port;
+	my $user = $node->safe_psql('postgres', 'SELECT current_user');
+	my $file = write_script(
+		'pgbouncer.ini', qq{
+[databases]
+* = host=$host port=$server user=$user
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = $port
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = $connections
+max_client_conn = 100
+logfile = $log
+$settings
+});
+	my $handle = IPC::Run::start([ find_bouncer(), '-q', $file ], '<', \undef, '>', \my $output, '2>&1');
+
+	poll_until(
+		sub {
+			is_running($handle) or die "PgBouncer does not run: $output";
+			return IPC::Run::run([ 'psql', '-Xqc', 'SELECT', "host=127.0.0.1 port=$port dbname=postgres" ],
+				'<', \undef, '>', \my $answer, '2>&1');
+		}, 30, 50) or die "PgBouncer does not answer: $output";
+	return ($handle, $port);
+}
+
+# open_session(node, database, seconds): a session that stays open, for so long at most (the
+# usual time of tests). Its methods:
 #   query(sql)     what psql prints; dies of an error
 #   attempt(sql)   what psql prints, errors included
 #   backend        process id of its backend
 #   close
 sub open_session
 {
-	my ($node, $database) = @_;
+	my ($node, $database, $seconds) = @_;
 	my $self = bless { input => '', output => '', count => 0 }, 'XavierQuota::Session';
 
 	$self->{psql} = IPC::Run::start(
 		[ 'psql', '-XAtq', '-d', $node->connstr($database // 'postgres') ],
 		'<', \$self->{input}, '>', \$self->{output}, '2>&1',
-		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+		IPC::Run::timeout($seconds // $PostgreSQL::Test::Utils::timeout_default));
 	$self->{backend} = $self->query('SELECT pg_backend_pid()');
 	return $self;
 }

@@ -158,7 +158,7 @@ close_work() {
     cd /
     if [ -n "$SOCKETS" ]; then
         stop_servers
-        cp -f "$HOME_PG"/*.log "$LOG/" 2>/dev/null
+        cp -f "$HOME_PG"/*.{log,tsv,png} "$LOG/" 2>/dev/null
         rm -rf "$SOCKETS"
     fi
     [ -z "$WORK" ] || [ "$WORK" = "$RUN" ] || rm -rf "$WORK"

@@ -8,16 +8,13 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/../lib";
 
-use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use XavierQuota;
 
 my $WORKERS = 40;
 my $SERVER_CONNECTIONS = 4;
-my ($pgbouncer) = grep { -x } map { "$_/pgbouncer" } split(/:/, $ENV{PATH}), '/usr/sbin';
-
-plan skip_all => 'there is no program pgbouncer (Debian package pgbouncer)' if !$pgbouncer;
+plan skip_all => 'there is no program pgbouncer (Debian package pgbouncer)' if !find_bouncer();
 
 my $node = new_server('pooled');
 install_checks($node);
@@ -32,40 +29,6 @@ SELECT quota.set_limit('company:acme', 'credit', 1000000);
 SELECT quota.set_limit('company:acme/user:*', 'calls', 1000);
 SELECT quota.set_limit('company:acme/user:u1', 'credit', 0);
 });
-
-# start_bouncer(settings): PgBouncer on 127.0.0.1; returns its handle and its port.
-sub start_bouncer
-{
-	my ($settings) = @_;
-	my $port = PostgreSQL::Test::Cluster::get_free_port();
-	my $log = "$PostgreSQL::Test::Utils::tmp_check/log/pgbouncer.log";
-	my $host = $node->host;
-	my $server = $node->port;
-	my $user = $node->safe_psql('postgres', 'SELECT current_user');
-	my $file = write_script(
-		'pgbouncer.ini', qq{
-[databases]
-* = host=$host port=$server user=$user
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = $port
-unix_socket_dir =
-auth_type = any
-pool_mode = transaction
-default_pool_size = $SERVER_CONNECTIONS
-max_client_conn = 100
-logfile = $log
-$settings
-});
-	my $handle = IPC::Run::start([ $pgbouncer, '-q', $file ], '<', \undef, '>', \my $output, '2>&1');
-
-	poll_until(
-		sub {
-			is_running($handle) or die "PgBouncer does not run: $output";
-			return $node->psql('postgres', 'SELECT', connstr => "host=127.0.0.1 port=$port dbname=postgres") == 0;
-		}, 30, 50) or die "PgBouncer does not answer: $output";
-	return ($handle, $port);
-}
 
 # Three transactions each, so that most go through several connections to the server.
 my $script = write_script(
@@ -85,7 +48,7 @@ my $rounds = 0;
 for my $reset ('server_reset_query = DISCARD ALL', "server_reset_query = DISCARD ALL\nserver_reset_query_always = 1")
 {
 	my $what = $reset =~ /always/ ? 'sessions reset after each transaction' : 'sessions as they are';
-	my ($bouncer, $port) = start_bouncer($reset);
+	my ($bouncer, $port) = start_bouncer($node, $SERVER_CONNECTIONS, $reset);
 	my $output = '';
 
 	$node->safe_psql('postgres', 'TRUNCATE backends');
