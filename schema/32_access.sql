@@ -58,6 +58,8 @@ WITH member AS (
         ('{admin}', 'set_credit_rate'),
         ('{admin}', 'set_rate_card'),
         ('{admin}', 'import_prices'),
+        ('{admin}', 'put_model_alias'),
+        ('{admin}', 'drop_model_alias'),
         ('{admin}', 'set_price_adjustment'),
         ('{admin}', 'verify'),
         ('{admin}', 'reload'),

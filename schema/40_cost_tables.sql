@@ -24,6 +24,16 @@ CREATE INDEX rate_cards_model_idx ON quota.rate_cards (model, valid_from);
 COMMENT ON TABLE quota.rate_cards IS
     'Versions of rate cards: what a model costs from valid_from until before valid_to; a version valid from and to the same instant was replaced before it came into force';
 
+-- The order of columns is known to src/cost/cache.c.
+CREATE TABLE quota.model_aliases (
+    alias      text COLLATE "C" PRIMARY KEY,
+    model      text COLLATE "C" NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT model_aliases_alias_check CHECK (octet_length(alias) BETWEEN 1 AND 255 AND alias <> model)
+);
+COMMENT ON TABLE quota.model_aliases IS
+    'Other names of models: a request for alias is priced by the rate card of model, and counts as one for model';
+
 CREATE TABLE quota.credit_rates (
     valid_from      timestamptz PRIMARY KEY,
     credits_per_usd numeric NOT NULL,
@@ -90,8 +100,8 @@ DO $do$
 DECLARE
     relation regclass;
 BEGIN
-    FOREACH relation IN ARRAY '{quota.rate_cards, quota.credit_rates, quota.price_adjustments,
-        quota.resources}'::regclass[]
+    FOREACH relation IN ARRAY '{quota.rate_cards, quota.model_aliases, quota.credit_rates,
+        quota.price_adjustments, quota.resources}'::regclass[]
     LOOP
         EXECUTE format('CREATE TRIGGER cost_changed_row AFTER INSERT OR UPDATE OR DELETE ON %s
                             FOR EACH ROW EXECUTE FUNCTION quota._cost_changed()', relation);

@@ -96,6 +96,65 @@ $function$;
 COMMENT ON FUNCTION quota.set_rate_card(text, jsonb, timestamptz, timestamptz) IS
     'Sets what a model costs from valid_from (now) to valid_to (further notice); returns the id of the version';
 
+-- Names of models ------------------------------------------------------------------------
+
+CREATE FUNCTION quota.put_model_alias(alias text, model text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Makes a name another name of a model that has a rate card. The same alias again
+-- speaks of the new model from then on; holds keep the card that they were made with.
+-- Errors: 22004 null; 22023 malformed, or an alias of itself; XQ003 no rate card.
+-- Tables written: model_aliases.
+#variable_conflict use_variable
+BEGIN
+    IF alias IS NULL OR model IS NULL THEN
+        RAISE EXCEPTION '% must not be null', CASE WHEN alias IS NULL THEN 'alias' ELSE 'model' END
+            USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    IF octet_length(alias) NOT BETWEEN 1 AND 255 THEN
+        RAISE EXCEPTION 'the name of a model has between 1 and 255 bytes'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF alias = model THEN
+        RAISE EXCEPTION 'a model cannot be an alias of itself'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF NOT EXISTS (SELECT FROM quota.rate_cards c WHERE c.model = model) THEN
+        RAISE EXCEPTION 'model "%" has no rate card', left(model, 64)
+            USING ERRCODE = 'XQ003',
+                  HINT = 'An alias is of a model with a rate card of its own, not of another alias.';
+    END IF;
+    INSERT INTO quota.model_aliases AS a (alias, model)
+        VALUES (alias, model)
+        ON CONFLICT ON CONSTRAINT model_aliases_pkey
+        DO UPDATE SET model = EXCLUDED.model WHERE a.model <> EXCLUDED.model;
+END
+$function$;
+COMMENT ON FUNCTION quota.put_model_alias(text, text) IS
+    'Makes a name another name of a model that has a rate card';
+
+CREATE FUNCTION quota.drop_model_alias(alias text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Takes an alias back.
+-- Returns: whether there was such an alias.
+-- Errors: 22004 null.
+-- Tables written: model_aliases.
+#variable_conflict use_variable
+BEGIN
+    IF alias IS NULL THEN
+        RAISE EXCEPTION 'alias must not be null'
+            USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    DELETE FROM quota.model_aliases a WHERE a.alias = alias;
+    RETURN FOUND;
+END
+$function$;
+COMMENT ON FUNCTION quota.drop_model_alias(text) IS
+    'Takes an alias of a model back; returns whether there was one';
+
 -- The credit rate and price adjustments --------------------------------------------------
 
 CREATE FUNCTION quota.set_credit_rate(credits_per_usd numeric) RETURNS numeric

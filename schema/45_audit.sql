@@ -49,7 +49,7 @@ DECLARE
 BEGIN
     FOREACH relation IN ARRAY '{quota.resources, quota.plans, quota.plan_limits, quota.accounts,
         quota.members, quota.model_rules, quota.limits, quota.access, quota.rate_cards,
-        quota.credit_rates, quota.price_adjustments}'::regclass[]
+        quota.model_aliases, quota.credit_rates, quota.price_adjustments}'::regclass[]
     LOOP
         EXECUTE format('CREATE TRIGGER audit_row AFTER INSERT OR UPDATE OR DELETE ON %s
                             FOR EACH ROW EXECUTE FUNCTION quota._audit()', relation);

@@ -317,3 +317,17 @@ COMMENT ON COLUMN quota.admin_rate_cards.lines IS 'How many lines of prices it h
 COMMENT ON COLUMN quota.admin_rate_cards.source IS 'Where it was imported from; null if it was set';
 COMMENT ON COLUMN quota.admin_rate_cards.created_at IS 'When it was set or imported';
 COMMENT ON COLUMN quota.admin_rate_cards.card IS 'The card itself';
+
+CREATE VIEW quota.admin_model_aliases AS
+SELECT a.alias,
+       a.model,
+       c.card_id,
+       a.created_at
+FROM quota.model_aliases a
+LEFT JOIN quota.admin_rate_cards c ON c.model = a.model AND c.in_force;
+
+COMMENT ON VIEW quota.admin_model_aliases IS 'Other names of models that administrators have given';
+COMMENT ON COLUMN quota.admin_model_aliases.alias IS 'The name as requests give it';
+COMMENT ON COLUMN quota.admin_model_aliases.model IS 'The model that it stands for';
+COMMENT ON COLUMN quota.admin_model_aliases.card_id IS 'Id of the version of its rate card that prices requests now; null if none is valid';
+COMMENT ON COLUMN quota.admin_model_aliases.created_at IS 'When the alias was first made';

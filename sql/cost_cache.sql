@@ -1,6 +1,6 @@
 -- Verifies that:
 -- 1. a card is compiled once by a session, and again only when it has changed;
--- 2. what else changes, another card, the credit rate, a price adjustment, a resource, is seen at once and makes no card be compiled;
+-- 2. what else changes, another card, an alias, the credit rate, a price adjustment, a resource, is seen at once and makes no card be compiled;
 -- 3. a row that was changed although its table forbids it is compiled as it is now;
 -- 4. a card of another CREATE EXTENSION with the id of one before is another card.
 SET xavier_quota.clock = '2031-05-01 00:00+00';
@@ -34,6 +34,10 @@ SELECT * FROM pg_temp.price('a');
 BEGIN;
 SELECT pg_temp.card('c', '0.4', '2000-01-01') > 0 AS set;
 SELECT * FROM pg_temp.price('a');
+SELECT quota.put_model_alias('cost_cache/other', 'cost_cache/a');
+SELECT * FROM pg_temp.price('other');
+SELECT quota.put_model_alias('cost_cache/other', 'cost_cache/b');
+SELECT * FROM pg_temp.price('other');
 SELECT quota.set_credit_rate(50);
 SELECT * FROM pg_temp.price('a');
 SELECT quota.put_account('company:cca') > 0 AS put;

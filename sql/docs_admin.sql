@@ -67,6 +67,10 @@ SELECT quota.set_rate_card('writer-1', '{"max_output_tokens": 4096, "lines": [
     {"meter": "output_tokens", "price": "0.000016"}]}', valid_from => '2026-04-01 00:00+00') AS card_id;
 SELECT model, card_id, valid_from, valid_to, in_force, lines FROM quota.admin_rate_cards
 WHERE model = 'writer-1' ORDER BY valid_from;
+-- example: alias
+SELECT quota.put_model_alias('fast', 'writer-1');
+SELECT e ->> 'model' AS model, e -> 'assumptions' ->> 0 AS how
+FROM quota.estimate('fast', '{"input_tokens": 2000, "max_output_tokens": 500}') AS e;
 -- example: rate
 SELECT quota.set_credit_rate(100) AS until_now;
 SELECT quota.set_price_adjustment('company:acme', 0.9);

@@ -65,9 +65,10 @@ step_cost(void *state)
 	CostResult cost = {.lines = lines};
 	CreditRate rate;
 	Estimate estimate;
+	ModelMatch match;
 
 	cache_begin();
-	plan = cache_find_model(step->model, step->at);
+	plan = cache_find_model(step->model, step->at, &match);
 	if (plan == NULL || plan->most_cost_lines > (int) lengthof(lines))
 		elog(ERROR, "model \"%s\" has no card, or one too large to measure", step->model);
 	estimate_usage(plan, step->request, &estimate);

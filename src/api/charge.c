@@ -114,7 +114,7 @@ quota_charge(PG_FUNCTION_ARGS)
 	quote = cost_price(model, event.usage, payer->spender.root_id, now);
 	event.kind = EVENT_CHARGE;
 	event.spender = payer->spender;
-	event.spender.model = model;
+	event.spender.model = quote->model;
 	event.charged = quote->ceiling;
 	event.cost_usd = quote->cost_usd;
 	event.held_at = now;

@@ -36,7 +36,7 @@ typedef struct Request
 {
 	const char *user_id;
 	const char *project_id;
-	const char *model;     /* NULL: an amount */
+	const char *model;     /* as the caller names it; NULL: an amount */
 	Jsonb *parameters;     /* of the model */
 	const Amount *amount;  /* what it takes, given or estimated */
 	const Amount *counted; /* the same and the hold itself */
@@ -61,9 +61,11 @@ request_find_payer(Request *request)
 	else
 		request->payer = payer_enter(request->user_id, request->project_id, &request->generation);
 	request->spender = request->payer->spender;
-	request->spender.model = request->model;
+	if (request->quote != NULL)
+		request->spender.model = request->quote->model;
 }
 
+/* What the request takes, and the model that it counts for. */
 static void
 request_price(Request *request)
 {
@@ -74,6 +76,7 @@ request_price(Request *request)
 		request->quote = cost_estimate(request->model, request->parameters,
 									   request->spender.root_id, request->now);
 		request->amount = request->quote->ceiling;
+		request->spender.model = request->quote->model;
 	}
 	request->counted = levels_count_hold(request->amount);
 }
@@ -100,8 +103,8 @@ request_claim(Request *request, bool hold)
 		bool access;
 		EscrowAnswer answer;
 
-		request->access_count =
-			payer_check_access(request->payer, request->model, &request->access);
+		request->access_count = payer_check_access(request->payer, request->spender.model,
+												   request->model, &request->access);
 		access = access_first_failure(request->access, request->access_count) == NULL;
 		request_levels(request);
 		answer =
@@ -244,6 +247,7 @@ request_replay(Request *request, const KeyRecord *record)
 		verdict.expires_at = hold.expires_at;
 		verdict.amount = hold.amount;
 		request->now = hold.held_at;
+		request->spender.model = hold.spender.model;
 		card_id = hold.card_id;
 	}
 	else if (closing_find(&record->hold_id, &closed))
@@ -251,6 +255,7 @@ request_replay(Request *request, const KeyRecord *record)
 		verdict.state = closed.state;
 		verdict.amount = closed.first.held;
 		request->now = closed.first.held_at;
+		request->spender.model = closed.first.spender.model;
 		card_id = closed.first.card_id;
 	}
 	else
@@ -261,7 +266,8 @@ request_replay(Request *request, const KeyRecord *record)
 		verdict.estimate = cost_estimate_by_card(card_id, request->parameters,
 												 request->spender.root_id, request->now)
 							   ->document;
-	verdict.access_count = payer_check_access(request->payer, request->model, &request->access);
+	verdict.access_count = payer_check_access(request->payer, request->spender.model,
+											  request->model, &request->access);
 	verdict.access = request->access;
 	levels_collect(&request->levels, &request->spender, request->payer->root_hash, request->now,
 				   &verdict.amount, 1);

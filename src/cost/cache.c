@@ -3,7 +3,7 @@
  *		Compiled cards, the credit rate, price adjustments and counted measures, kept
  *		by each backend: when they are looked up again.
  *
- * Everything is read from the tables on first use. What comes from one of the four
+ * Everything is read from the tables on first use. What comes from one of the
  * tables is dropped when that table changes; of rate cards, only what has changed is
  * compiled again (cache_cards.c). Row triggers on the tables register a relcache
  * invalidation (cost_changed), so that every backend, preloaded or not, hears of a
@@ -44,6 +44,7 @@ typedef struct CachePart
 
 static CachePart parts[RELATION_COUNT] = {
 	[RELATION_RATE_CARDS] = {.name = "rate_cards", .begin = cards_begin, .changed = true},
+	[RELATION_MODEL_ALIASES] = {.name = "model_aliases", .begin = names_begin, .changed = true},
 	[RELATION_ADJUSTMENTS] = {.name = "price_adjustments",
 							  .begin = adjustments_begin,
 							  .changed = true},
@@ -131,11 +132,13 @@ cache_begin(void)
 {
 	Oid schema;
 
-	if (cache_is_fresh && !cards_are_too_many() && !adjustments_are_too_many())
+	if (cache_is_fresh && !cards_are_too_many() && !names_are_too_many() &&
+		!adjustments_are_too_many())
 		return;
 	if (cache_is_fresh)
 	{
 		parts[RELATION_RATE_CARDS].changed = cards_are_too_many();
+		parts[RELATION_MODEL_ALIASES].changed = names_are_too_many();
 		parts[RELATION_ADJUSTMENTS].changed = adjustments_are_too_many();
 		cache_is_fresh = false;
 	}

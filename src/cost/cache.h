@@ -22,6 +22,13 @@ typedef struct CreditRate
 	const char *adjustment;      /* as text, NULL for none */
 } CreditRate;
 
+/* How a name led to a card. */
+typedef struct ModelMatch
+{
+	bool is_known;   /* it leads to a card, which may not be valid at the instant */
+	const char *how; /* static; NULL: it is the card's own */
+} ModelMatch;
+
 /* What a resource of an amount is counted from: the sum of up to two measures. */
 #define COUNTED_CREDIT (-1)
 #define COUNTED_CALLS (-2)
@@ -42,9 +49,11 @@ extern void cache_init(void);
 extern void cache_begin(void);
 
 /* Functions in cache_cards.c */
-extern CardPlan *cache_find_model(const char *model, TimestampTz at);
 extern CardPlan *cache_find_card(int64 card_id);
 extern int64 cache_compilations(void);
+
+/* Functions in cache_names.c */
+extern CardPlan *cache_find_model(const char *model, TimestampTz at, ModelMatch *match);
 
 /* Functions in cache_rates.c */
 extern void cache_find_rate(int64 root_id, TimestampTz at, CreditRate *rate);

@@ -57,6 +57,7 @@ cards_begin(MemoryContext context)
 	cache_models = cache_create_table("xavier_quota models", context, MODEL_SIZE,
 									  sizeof(CacheModel), HASH_STRINGS);
 	changes++;
+	names_forget();
 	if (cache_cards == NULL || cards_are_too_many())
 		cards_drop_compiled();
 }
@@ -178,11 +179,11 @@ cache_find_card(int64 card_id)
 }
 
 /*
- * cache_read_versions
+ * cards_read_versions
  *		Reads when each version of a model's card is valid.
  */
 static void
-cache_read_versions(const char *model, CacheSpans *versions)
+cards_read_versions(const char *model, CacheSpans *versions)
 {
 	CacheScan scan;
 	ScanKeyData key;
@@ -208,35 +209,25 @@ cache_read_versions(const char *model, CacheSpans *versions)
 }
 
 /*
- * cache_find_model
- *		Returns the card of the model that is valid at the instant; NULL if there is
- *		none. Unknown names are not remembered: there is no end to them.
+ * cards_find_versions
+ *		Returns when each version of a model's card is valid; NULL if it has none.
+ *		Models without a card are not remembered: there is no end to them.
  */
-CardPlan *
-cache_find_model(const char *model, TimestampTz at)
+CacheSpans *
+cards_find_versions(const char *model)
 {
-	CacheModel *entry;
-	CacheSpan *version;
+	CacheModel *entry = hash_search(cache_models, model, HASH_FIND, NULL);
+	CacheSpans versions;
 
-	if (strlen(model) >= MODEL_SIZE)
-		return NULL;
-	entry = hash_search(cache_models, model, HASH_FIND, NULL);
 	if (entry == NULL)
 	{
-		CacheSpans versions;
-
-		cache_read_versions(model, &versions);
+		cards_read_versions(model, &versions);
 		if (versions.count == 0)
 			return NULL;
 		entry = hash_search(cache_models, model, HASH_ENTER, NULL);
 		entry->versions = versions;
 	}
-	version = spans_find(&entry->versions, at);
-	if (version == NULL)
-		return NULL;
-	if (version->plan == NULL)
-		version->plan = cache_find_card(version->card_id);
-	return version->plan;
+	return &entry->versions;
 }
 
 /*

@@ -16,6 +16,7 @@
 typedef enum CacheRelation
 {
 	RELATION_RATE_CARDS,
+	RELATION_MODEL_ALIASES,
 	RELATION_ADJUSTMENTS,
 	RELATION_CREDIT_RATES,
 	RELATION_RESOURCES,
@@ -71,8 +72,14 @@ extern CacheSpan *spans_find(const CacheSpans *spans, TimestampTz at);
  * afresh, in a context that is empty and lives until the next change of its table.
  */
 extern void cards_begin(MemoryContext context);
+extern CacheSpans *cards_find_versions(const char *model);
 extern void cards_drop_compiled(void);
 extern bool cards_are_too_many(void);
+
+/* Functions in cache_names.c */
+extern void names_begin(MemoryContext context);
+extern void names_forget(void);
+extern bool names_are_too_many(void);
 
 /* Functions in cache_rates.c */
 extern void adjustments_begin(MemoryContext context);

@@ -338,6 +338,8 @@ card_compile(Jsonb *card, int64 card_id, const char *model)
 		{
 			if (value.type != jbvString)
 				card_fail(&whole_card, card_key_name(&key), "The value is not a string.");
+			if (card_key_is(&key, "provider"))
+				plan->provider = pnstrdup(value.val.string.val, value.val.string.len);
 		}
 		else if (!card_key_is(&key, "metadata"))
 			card_fail(&whole_card, card_key_name(&key), "A card has no such key.");

@@ -12,6 +12,8 @@
 #include "cost/cost.h"
 
 #include "fmgr.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
 
 #include "cost/cache.h"
 #include "cost/document.h"
@@ -21,6 +23,17 @@
 /* Credits are wanted in millionths of a credit, costs are in 10^-COST_SCALE dollars. */
 #define MICROS_SCALE 6
 
+/* The model whose card prices unknown models; empty: they are refused. */
+static char *default_model = NULL;
+
+/* The card that prices a call. */
+typedef struct PricedBy
+{
+	const CardPlan *plan;
+	const char *model;      /* under which the call counts; NULL: the caller knows */
+	const char *assumption; /* how the model's name led to the card; NULL: it is its own */
+} PricedBy;
+
 /*
  * cost_init
  *		Prepares the cost layer; called once when the library is loaded.
@@ -28,26 +41,65 @@
 void
 cost_init(void)
 {
+	DefineCustomStringVariable("xavier_quota.default_model",
+							   "Sets the model whose rate card prices models that have none.",
+							   "Models without a rate card are refused if it is empty.",
+							   &default_model, "", PGC_SUSET, 0, NULL, NULL, NULL);
 	vocabulary_init();
 	cache_init();
 }
 
 /*
- * cost_find_model
- *		Returns the card of the model at the instant, or raises XQ003.
+ * fail_unknown_model
+ *		Raises XQ003 for a model that no card prices at the instant.
  */
-static const CardPlan *
-cost_find_model(const char *model, TimestampTz at)
+pg_noreturn static void
+fail_unknown_model(const char *model, TimestampTz at, bool is_known, bool by_default)
 {
-	const CardPlan *plan = cache_find_model(model, at);
+	const char *detail = NULL;
 
-	if (plan == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_QUOTA_UNKNOWN_MODEL),
-				 errmsg("model \"%s\" has no rate card", usage_clip(model, strlen(model))),
-				 errhint("Add one with quota.set_rate_card() or quota.import_prices(), or check "
-						 "the name and the time from which the card is valid.")));
-	return plan;
+	if (is_known)
+		detail = psprintf("No version of its card is valid at %s.", timestamptz_to_str(at));
+	else if (by_default)
+		detail = psprintf("Nor has \"%s\", which xavier_quota.default_model names.",
+						  usage_clip(default_model, strlen(default_model)));
+	ereport(ERROR,
+			(errcode(ERRCODE_QUOTA_UNKNOWN_MODEL),
+			 errmsg("model \"%s\" has no rate card", usage_clip(model, strlen(model))),
+			 detail != NULL ? errdetail_internal("%s", detail) : 0,
+			 errhint("Add one with quota.set_rate_card() or quota.import_prices(), or say with "
+					 "quota.put_model_alias() which one it has.")));
+}
+
+/*
+ * find_model
+ *		Finds the card that prices a model at the instant: its own, the one that its
+ *		name leads to, or the one for unknown models. Raises XQ003 if there is none.
+ *		A name that leads to a card counts as that card's model, so that no other
+ *		spelling passes by a limit or rule.
+ */
+static PricedBy
+find_model(const char *model, TimestampTz at)
+{
+	PricedBy by = {.model = model};
+	ModelMatch match;
+
+	by.plan = cache_find_model(model, at, &match);
+	if (by.plan != NULL && match.how == NULL)
+		return by;
+	if (by.plan != NULL)
+	{
+		by.model = pstrdup(by.plan->model);
+		by.assumption = psprintf("model: %s, %s", by.model, match.how);
+		return by;
+	}
+	if (match.is_known || *default_model == '\0')
+		fail_unknown_model(model, at, match.is_known, false);
+	by.plan = cache_find_model(default_model, at, &match);
+	if (by.plan == NULL)
+		fail_unknown_model(model, at, false, true);
+	by.assumption = psprintf("model: %s, the default for unknown models", by.plan->model);
+	return by;
 }
 
 /*
@@ -113,19 +165,23 @@ fill_amount(AmountEntry *entries, int64 credit_micros, const Usage *usage, const
  *		Puts the answer together. expected_usage is NULL if nothing else is expected.
  */
 static CostQuote *
-quote_make(const CardPlan *plan, const Usage *usage, const Usage *expected_usage, int64 root_id,
-		   TimestampTz at, const Assumptions *assumptions)
+quote_make(const PricedBy *by, const Usage *usage, const Usage *expected_usage, int64 root_id,
+		   TimestampTz at, Assumptions *assumptions)
 {
+	const CardPlan *plan = by->plan;
 	CostQuote *quote = palloc(sizeof(CostQuote));
 	CreditRate rate;
 	CostResult cost;
 	CostResult expected;
 	DocumentParts parts;
 
+	if (by->assumption != NULL)
+		usage_assume_first(assumptions, by->assumption);
 	cost.lines = palloc(sizeof(CostLine) * plan->most_cost_lines);
 	evaluate_cost(plan, usage, &cost);
 	cache_find_rate(root_id, at, &rate);
 	quote->card_id = plan->card_id;
+	quote->model = by->model;
 	quote->cost_usd = palloc(DECIMAL_TEXT_SIZE);
 	decimal_to_cstring(cost.total, COST_SCALE, quote->cost_usd);
 	parts.plan = plan;
@@ -156,28 +212,28 @@ quote_make(const CardPlan *plan, const Usage *usage, const Usage *expected_usage
  *		Prices a request before it runs, by a card.
  */
 static CostQuote *
-estimate_request(const CardPlan *plan, Jsonb *request, int64 root_id, TimestampTz at)
+estimate_request(PricedBy by, Jsonb *request, int64 root_id, TimestampTz at)
 {
 	Estimate estimate;
 
-	estimate_usage(plan, request, &estimate);
-	return quote_make(plan, &estimate.ceiling, estimate.expects ? &estimate.expected : NULL,
-					  root_id, at, &estimate.assumptions);
+	estimate_usage(by.plan, request, &estimate);
+	return quote_make(&by, &estimate.ceiling, estimate.expects ? &estimate.expected : NULL, root_id,
+					  at, &estimate.assumptions);
 }
 
 /*
  * find_card
  *		Returns one version of a card. Errors: XQ003 if there is none.
  */
-static const CardPlan *
+static PricedBy
 find_card(int64 card_id)
 {
-	const CardPlan *plan = cache_find_card(card_id);
+	PricedBy by = {.plan = cache_find_card(card_id)};
 
-	if (plan == NULL)
+	if (by.plan == NULL)
 		ereport(ERROR, (errcode(ERRCODE_QUOTA_UNKNOWN_MODEL),
 						errmsg("rate card " INT64_FORMAT " does not exist", card_id)));
-	return plan;
+	return by;
 }
 
 /*
@@ -188,7 +244,7 @@ CostQuote *
 cost_estimate(const char *model, Jsonb *request, int64 root_id, TimestampTz at)
 {
 	cache_begin();
-	return estimate_request(cost_find_model(model, at), request, root_id, at);
+	return estimate_request(find_model(model, at), request, root_id, at);
 }
 
 /*
@@ -207,8 +263,9 @@ cost_estimate_by_card(int64 card_id, Jsonb *request, int64 root_id, TimestampTz 
  *		Prices actual usage by a card.
  */
 static CostQuote *
-price_usage(const CardPlan *plan, Jsonb *document, int64 root_id, TimestampTz at)
+price_usage(PricedBy by, Jsonb *document, int64 root_id, TimestampTz at)
 {
+	const CardPlan *plan = by.plan;
 	Assumptions assumptions = {.count = 0};
 	Usage usage;
 
@@ -222,7 +279,7 @@ price_usage(const CardPlan *plan, Jsonb *document, int64 root_id, TimestampTz at
 	evaluate_derive(plan, &usage, &assumptions);
 	evaluate_require(plan, &usage);
 	usage_check_parts(&usage);
-	return quote_make(plan, &usage, NULL, root_id, at, &assumptions);
+	return quote_make(&by, &usage, NULL, root_id, at, &assumptions);
 }
 
 /*
@@ -233,7 +290,7 @@ CostQuote *
 cost_price(const char *model, Jsonb *usage, int64 root_id, TimestampTz at)
 {
 	cache_begin();
-	return price_usage(cost_find_model(model, at), usage, root_id, at);
+	return price_usage(find_model(model, at), usage, root_id, at);
 }
 
 /*

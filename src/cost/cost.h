@@ -11,19 +11,20 @@
 /* The answer to "what does it cost", palloc'd in the caller's context. */
 typedef struct CostQuote
 {
-	int64 card_id;    /* the version of the rate card that priced it */
-	Amount *ceiling;  /* what a hold takes; of actual usage: what is charged */
-	Amount *expected; /* what is shown; of actual usage: the same as ceiling */
-	char *cost_usd;   /* exact decimal, before rounding to credits */
-	Jsonb *document;  /* the public document of quota.estimate() and quota.price() */
+	int64 card_id;     /* the version of the rate card that priced it */
+	const char *model; /* under which it counts; NULL if priced by card */
+	Amount *ceiling;   /* what a hold takes; of actual usage: what is charged */
+	Amount *expected;  /* what is shown; of actual usage: the same as ceiling */
+	char *cost_usd;    /* exact decimal, before rounding to credits */
+	Jsonb *document;   /* the public document of quota.estimate() and quota.price() */
 } CostQuote;
 
 /* Functions in cost.c */
 extern void cost_init(void);
 
 /*
- * Prices a request before it runs, by the card of model that is valid at the
- * instant given. root_id selects price adjustments, 0 for none. Errors: XQ003
+ * Prices a request before it runs, by the card that model leads to and that is valid
+ * at the instant given. root_id selects price adjustments, 0 for none. Errors: XQ003
  * unknown model, XQ201 invalid request.
  */
 extern CostQuote *cost_estimate(const char *model, Jsonb *request, int64 root_id, TimestampTz at);

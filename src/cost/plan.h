@@ -68,6 +68,7 @@ typedef struct CardPlan
 {
 	int64 card_id;
 	const char *model;
+	const char *provider; /* NULL: the card does not say */
 	int line_count;
 	PlanLine *lines;                 /* by meter, then in the order of the card */
 	int16 first_line[MEASURE_COUNT]; /* -1: the card has none for the meter */

@@ -44,6 +44,19 @@ usage_assume(Assumptions *assumptions, const char *text)
 }
 
 /*
+ * usage_assume_first
+ *		The same, before everything else.
+ */
+void
+usage_assume_first(Assumptions *assumptions, const char *text)
+{
+	assumptions->count = Min(assumptions->count + 1, ASSUMPTION_MAX);
+	memmove(&assumptions->texts[1], &assumptions->texts[0],
+			sizeof(char *) * (assumptions->count - 1));
+	assumptions->texts[0] = text;
+}
+
+/*
  * usage_multiply
  *		Multiplies two quantities in millionths; key names the quantity in errors.
  */

@@ -71,6 +71,7 @@ extern void usage_infer_overlaps(Usage *usage, Assumptions *assumptions);
 extern void usage_check_parts(const Usage *usage);
 extern int64 usage_multiply(int64 a, int64 b, const char *key);
 extern void usage_assume(Assumptions *assumptions, const char *text);
+extern void usage_assume_first(Assumptions *assumptions, const char *text);
 extern char *usage_clip(const char *text, int length);
 pg_noreturn extern void usage_fail_unknown(const char *key, int length);
 pg_noreturn extern void usage_fail(const char *key, const char *detail, const char *hint);

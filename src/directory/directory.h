@@ -79,7 +79,8 @@ typedef struct Payer
 extern const Payer *
 payer_enter(const char *user_id, const char *project_id, Generation *generation);
 extern const Payer *payer_look(const char *user_id, const char *project_id);
-extern int payer_check_access(const Payer *payer, const char *model, AccessCheck **checks);
+extern int
+payer_check_access(const Payer *payer, const char *model, const char *given, AccessCheck **checks);
 extern bool payer_find_account(const Scope *scope, Spender *spender);
 
 /* Functions in limits.c */

@@ -534,10 +534,11 @@ payer_look(const char *user_id, const char *project_id)
 /*
  * payer_check_access
  *		Fills checks with everything that decides whether the payer's user may use
- *		a model (NULL: no model) there, passed or not; returns their number.
+ *		a model (NULL: no model) there, passed or not; returns their number. A rule
+ *		speaks of the model if it matches its name or the one that the caller gave.
  */
 int
-payer_check_access(const Payer *payer, const char *model, AccessCheck **checks)
+payer_check_access(const Payer *payer, const char *model, const char *given, AccessCheck **checks)
 {
 	int count = payer->check_count;
 
@@ -558,7 +559,7 @@ payer_check_access(const Payer *payer, const char *model, AccessCheck **checks)
 				continue;
 			has_rules = true;
 			has_allow |= rule->allow;
-			if (model_matches(rule->pattern, model))
+			if (model_matches(rule->pattern, model) || model_matches(rule->pattern, given))
 			{
 				allowed |= rule->allow;
 				denied |= !rule->allow;

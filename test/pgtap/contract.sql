@@ -35,6 +35,8 @@ INSERT INTO contract VALUES
     ('price', 'model text, usage jsonb, account quota.scope DEFAULT NULL::quota.scope, at timestamp with time zone DEFAULT NULL::timestamp with time zone', 'jsonb', 'v', true),
     ('set_rate_card', 'model text, card jsonb, valid_from timestamp with time zone DEFAULT NULL::timestamp with time zone, valid_to timestamp with time zone DEFAULT NULL::timestamp with time zone', 'bigint', 'v', true),
     ('import_prices', 'document jsonb, source text DEFAULT NULL::text, valid_from timestamp with time zone DEFAULT NULL::timestamp with time zone', 'TABLE(model text, lines integer, skipped jsonb)', 'v', true),
+    ('put_model_alias', 'alias text, model text', 'void', 'v', true),
+    ('drop_model_alias', 'alias text', 'boolean', 'v', true),
     -- Requests
     ('can_execute_generation', 'user_id text, project_id text, model text, request jsonb', 'jsonb', 'v', true),
     ('check', 'user_id text, project_id text, model text, request jsonb', 'jsonb', 'v', true),
@@ -84,7 +86,8 @@ INSERT INTO columns VALUES
     ('engine_stats', 'counters max_counters pinned loads counters_loaded evictions load_waits claims refusals memory_bytes'),
     ('admin_jobs', 'job schedule description last_started last_finished last_rows last_error last_success overdue'),
     ('admin_audit', 'changed_at changed_by acting_as relation operation before after audit_id'),
-    ('admin_rate_cards', 'model card_id valid_from valid_to in_force lines source created_at card');
+    ('admin_rate_cards', 'model card_id valid_from valid_to in_force lines source created_at card'),
+    ('admin_model_aliases', 'alias model card_id created_at');
 
 SELECT plan((SELECT count(*) FROM contract)::integer + (SELECT count(*) FROM columns)::integer + 21);
 
@@ -204,7 +207,7 @@ SELECT bag_eq(
           WHERE EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = r.oid AND t.tgname = 'audit_row')
             AND EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = r.oid AND t.tgname = 'audit_truncate')$$,
         $$SELECT unnest('{resources,plans,plan_limits,accounts,members,model_rules,limits,access,
-                          rate_cards,credit_rates,price_adjustments}'::text[])$$,
+                          rate_cards,model_aliases,credit_rates,price_adjustments}'::text[])$$,
         'every table of definitions is audited');
 
 SELECT * FROM finish();

@@ -29,6 +29,7 @@ SELECT quota.set_credit_rate(200);
 SELECT quota.set_rate_card('m1', '{"mode": "chat", "max_output_tokens": 1000, "lines": [
     {"meter": "input_tokens", "price": "0.000001"},
     {"meter": "output_tokens", "price": "0.000002"}]}', '2025-01-01');
+SELECT quota.put_model_alias('other-m1', 'm1');
 SELECT quota.put_resource('tokens', 'token', 'flow', 'Tokens');
 SELECT quota.put_plan('team', '[{"resource": "credit", "amount": 70}]');
 SELECT quota.put_account('company:acme', attributes => '{"tier": 1}');
