@@ -179,6 +179,14 @@ my $upkeep = IPC::Run::start(
 	[ 'psql', '-XAtq', '-d', $direct, '-f', write_script('upkeep.sql', "CALL quota.run_maintenance() \\watch $every\n") ],
 	'<', \undef, '>', \$upkeep_output, '2>&1');
 
+# Nobody goes on when the test has ended before its time.
+$SIG{TERM} = $SIG{INT} = sub { exit 1 };
+END
+{
+	local $?;
+	$_ and $_->kill_kill for $upkeep, $bouncer, map { $_->{handle} } values %runs;
+}
+
 # anonymous_bytes(pid): memory of a process that is its own.
 sub anonymous_bytes
 {
