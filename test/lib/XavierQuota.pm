@@ -16,7 +16,7 @@ use Time::HiRes qw(usleep);
 our @EXPORT = qw(
   new_server install_checks poll_until differences mismatches
   open_session start_pgbench is_running write_script documented
-  find_bouncer start_bouncer
+  find_bouncer start_bouncer kill_server start_server_in_background
 );
 
 # new_server(name, options): a running server with the library preloaded.
@@ -221,6 +221,51 @@ $settings
 				'<', \undef, '>', \my $answer, '2>&1');
 		}, 30, 50) or die "PgBouncer does not answer: $output";
 	return ($handle, $port);
+}
+
+# Processes, by /proc: the state of one, and its parent.
+sub process_status
+{
+	my ($pid) = @_;
+	open my $file, '<', "/proc/$pid/stat" or return ('gone', 0);
+	my $line = <$file> // '';
+	return $line =~ /^\d+ \(.*\) (\S) (\d+)/s ? ($1, $2) : ('gone', 0);
+}
+
+sub is_dead
+{
+	return (process_status($_[0]))[0] =~ /^(gone|Z|X)$/;
+}
+
+# kill_server(node): kills the postmaster and waits until it and all its children are gone. In a
+# container where nobody buries the dead, its lock files would stand for a server that runs.
+sub kill_server
+{
+	my ($node) = @_;
+	my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+	my @processes = ($postmaster,
+		grep { (process_status($_))[1] == $postmaster } map { m{/(\d+)$} } glob '/proc/[0-9]*');
+
+	$node->kill9;
+	poll_until(sub { !grep { !is_dead($_) } @processes }) or die 'the server does not die';
+	poll_until(sub { !kill 0, $postmaster }, 10)
+	  or unlink $node->data_dir . '/postmaster.pid', glob $node->host . '/.s.PGSQL.*.lock';
+	return;
+}
+
+# start_server_in_background(node): starts the postmaster, and does not wait until it serves.
+sub start_server_in_background
+{
+	my ($node) = @_;
+	my $file = $node->data_dir . '/postmaster.pid';
+	my $left = -e $file ? slurp_file($file) : '';
+
+	system_or_bail('pg_ctl', '-W', '-D', $node->data_dir, '-l', $node->logfile,
+		'-o', '--cluster-name=' . $node->name, 'start');
+	poll_until(sub { -s $file && slurp_file($file) ne $left }, undef, 1)
+	  or die 'the server does not start';
+	$node->_update_pid(-1);
+	return;
 }
 
 # open_session(node, database, seconds): a session that stays open, for so long at most (the
