@@ -84,6 +84,23 @@ FROM (VALUES
     ('free', '{"input_tokens": 100}')
     ) AS r (model, text), LATERAL (SELECT text::jsonb AS request) AS j;
 
+-- The ceiling covers whatever becomes of the output: where a kind of it is dearer, all that is open
+-- is of the dearest; where a volume tier makes more cost less, the dearest quantity up to there.
+SELECT quota.set_rate_card('cost_estimate/kinds', '{"max_output_tokens": 1000, "lines": [{"meter": "output_tokens", "price": "0.01"},
+           {"meter": "reasoning_tokens", "price": "0.005"}, {"meter": "audio_output_tokens", "price": "0.08"}, {"meter": "image_output_tokens", "price": "0.04"}]}') > 0 AS kinds,
+       quota.set_rate_card('cost_estimate/volume', '{"lines": [{"meter": "output_tokens", "tiering": "volume",
+           "tiers": [{"up_to": 100, "price": "0.03"}, {"up_to": 1000, "price": "0.02"}, {"price": "0.01"}]}]}') > 0 AS volume;
+SELECT model, request, pg_temp.ceiling(model, request) AS ceiling
+FROM (VALUES
+    ('kinds', '{}'),
+    ('kinds', '{"max_output_tokens": 100, "audio_output_tokens": 0}'),
+    ('kinds', '{"max_output_tokens": 100, "audio_output_tokens": 30, "image_output_tokens": 10, "reasoning_tokens": 10}'),
+    ('volume', '{"max_output_tokens": 100}'),
+    ('volume', '{"max_output_tokens": 101}'),
+    ('volume', '{"max_output_tokens": 1001}'),
+    ('volume', '{"max_output_tokens": 2001, "expected_output_tokens": 1001}')
+    ) AS r (model, text), LATERAL (SELECT text::jsonb AS request) AS j;
+
 -- 2. What makes no sense ----------------------------------------------------------------
 
 SELECT text AS usage, pg_temp.cost('chat', usage) AS refused
@@ -102,7 +119,7 @@ FROM unnest(ARRAY[
     '{"input_tokens": 5, "output_tokens": 5, "reasoning_tokens": 3, "audio_output_tokens": 3}',
     '{"input_tokens": 5, "output_token": 5}', '{"Input_Tokens": 5, "output_tokens": 5}',
     '{"input_tokens": 5, "output_tokens": 5, "images": 5}', '{"input_tokens": 5, "output_tokens": 5, "": 5}',
-    '{"input_tokens": 5, "output_tokens": 5, "size": {}}',
+    '{"input_tokens": 5, "output_tokens": 5, "size": {}}', '{"input_tokens": 5, "output_tokens": 5, "reasoning_is_additional": "nope"}',
     '{"input_tokens": 5, "output_tokens": 5, "image_count": 1, "input_images": 2}',
     '{"prompt_tokens": 5}', '{"prompt_tokens": "5", "completion_tokens": 5}',
     '{"prompt_tokens": 5, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 6}}',
@@ -182,6 +199,10 @@ SELECT usage, pg_temp.cost('multipliers', usage || '{"input_tokens": 1000, "cach
 FROM unnest(ARRAY['{}', '{"inference_geo": "us"}', '{"inference_geo": "eu"}', '{"inference_geo": "us", "speed": "fast"}', '{"service_tier": "batch"}', '{"service_tier": "batch", "speed": "fast"}'
     ]) WITH ORDINALITY AS u (text, i), LATERAL (SELECT text::jsonb AS usage) AS j
 ORDER BY i;
+
+-- A part may be all that has a price: the rest of its total has none.
+SELECT pg_temp.set_card('part', 'cached_input_tokens 0.001') AS part;
+SELECT pg_temp.cost('part', '{"input_tokens": 5, "cached_input_tokens": 5}') AS all_of_it, pg_temp.cost('part', '{"input_tokens": 6, "cached_input_tokens": 5}') AS rest;
 
 -- A switch above a size moves the whole request, strictly above it.
 SELECT quota.set_rate_card('cost_estimate/above', '{"lines": [

@@ -165,8 +165,8 @@ fill_amount(AmountEntry *entries, int64 credit_micros, const Usage *usage, const
  *		Puts the answer together. expected_usage is NULL if nothing else is expected.
  */
 static CostQuote *
-quote_make(const PricedBy *by, const Usage *usage, const Usage *expected_usage, int64 root_id,
-		   TimestampTz at, Assumptions *assumptions)
+quote_make(const PricedBy *by, const Usage *usage, bool is_ceiling, const Usage *expected_usage,
+		   int64 root_id, TimestampTz at, Assumptions *assumptions)
 {
 	const CardPlan *plan = by->plan;
 	CostQuote *quote = palloc(sizeof(CostQuote));
@@ -178,7 +178,7 @@ quote_make(const PricedBy *by, const Usage *usage, const Usage *expected_usage, 
 	if (by->assumption != NULL)
 		usage_assume_first(assumptions, by->assumption);
 	cost.lines = palloc(sizeof(CostLine) * plan->most_cost_lines);
-	evaluate_cost(plan, usage, &cost);
+	evaluate_cost(plan, usage, is_ceiling, &cost);
 	cache_find_rate(root_id, at, &rate);
 	quote->card_id = plan->card_id;
 	quote->model = by->model;
@@ -199,7 +199,7 @@ quote_make(const PricedBy *by, const Usage *usage, const Usage *expected_usage, 
 	else
 	{
 		expected.lines = palloc(sizeof(CostLine) * plan->most_cost_lines);
-		evaluate_cost(plan, expected_usage, &expected);
+		evaluate_cost(plan, expected_usage, false, &expected);
 		fill_amount(parts.expected, cost_to_micros(expected.total, &rate), expected_usage, usage);
 		quote->expected = amount_make(parts.expected, parts.amount_count);
 	}
@@ -217,8 +217,8 @@ estimate_request(PricedBy by, Jsonb *request, int64 root_id, TimestampTz at)
 	Estimate estimate;
 
 	estimate_usage(by.plan, request, &estimate);
-	return quote_make(&by, &estimate.ceiling, estimate.expects ? &estimate.expected : NULL, root_id,
-					  at, &estimate.assumptions);
+	return quote_make(&by, &estimate.ceiling, true, estimate.expects ? &estimate.expected : NULL,
+					  root_id, at, &estimate.assumptions);
 }
 
 /*
@@ -259,6 +259,24 @@ cost_estimate_by_card(int64 card_id, Jsonb *request, int64 root_id, TimestampTz 
 }
 
 /*
+ * reasoning_is_additional
+ *		Whether usage in the vocabulary says that its output does not include reasoning.
+ */
+static bool
+reasoning_is_additional(const Usage *usage)
+{
+	const UsageText *text = &usage->texts[PARAMETER_REASONING_IS_ADDITIONAL];
+
+	if (!usage_has_parameter(usage, PARAMETER_REASONING_IS_ADDITIONAL) ||
+		(text->length == 5 && memcmp(text->text, "false", 5) == 0))
+		return false;
+	if (text->length != 4 || memcmp(text->text, "true", 4) != 0)
+		usage_fail(parameters[PARAMETER_REASONING_IS_ADDITIONAL],
+				   "The value is neither true nor false.", NULL);
+	return true;
+}
+
+/*
  * price_usage
  *		Prices actual usage by a card.
  */
@@ -271,15 +289,14 @@ price_usage(PricedBy by, Jsonb *document, int64 root_id, TimestampTz at)
 
 	if (!usage_read(document, true, &usage))
 		provider_read(document, plan->reasoning_is_additional, &usage, &assumptions);
-	if (usage_has_parameter(&usage, PARAMETER_REASONING_IS_ADDITIONAL) &&
-		usage.texts[PARAMETER_REASONING_IS_ADDITIONAL].length == 4)
+	if (reasoning_is_additional(&usage))
 		usage_set(&usage, MEASURE_OUTPUT_TOKENS,
 				  usage_get(&usage, MEASURE_OUTPUT_TOKENS) +
 					  usage_get(&usage, MEASURE_REASONING_TOKENS));
 	evaluate_derive(plan, &usage, &assumptions);
 	evaluate_require(plan, &usage);
 	usage_check_parts(&usage);
-	return quote_make(&by, &usage, NULL, root_id, at, &assumptions);
+	return quote_make(&by, &usage, false, NULL, root_id, at, &assumptions);
 }
 
 /*

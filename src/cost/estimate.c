@@ -43,33 +43,49 @@ output_bound(const CardPlan *plan, const Usage *usage, Assumptions *assumptions)
 	return bound;
 }
 
+#define PARTS_OF_OUTPUT                                                                 \
+	(MEASURE_BIT(MEASURE_REASONING_TOKENS) | MEASURE_BIT(MEASURE_AUDIO_OUTPUT_TOKENS) | \
+	 MEASURE_BIT(MEASURE_IMAGE_OUTPUT_TOKENS) | MEASURE_BIT(MEASURE_VIDEO_OUTPUT_TOKENS))
+
+/* The highest price of a line, whatever the quantity. */
+static int128
+highest_price(const PlanLine *line)
+{
+	int128 highest = line->slices[0].price;
+
+	for (int i = 1; i < line->slice_count; i++)
+		highest = Max(highest, line->slices[i].price);
+	return highest;
+}
+
 /*
- * raise_to_reasoning
- *		Where reasoning is dearer than other output, and the request does not say how
- *		much of it there will be, the ceiling takes all open output for reasoning.
+ * raise_to_dearest
+ *		Where some kind of output (reasoning, audio, images, video) is dearer than other
+ *		output, and the request does not say how much of it there will be, the ceiling
+ *		takes all open output for the dearest kind.
  */
 static void
-raise_to_reasoning(const CardPlan *plan, Usage *usage, Assumptions *assumptions)
+raise_to_dearest(const CardPlan *plan, Usage *usage, Assumptions *assumptions)
 {
-	const PlanLine *reasoning;
-	const PlanLine *output;
-	int64 open;
+	const PlanLine *line = evaluate_find_line(plan, MEASURE_OUTPUT_TOKENS, usage);
+	int128 highest = line == NULL ? 0 : highest_price(line);
+	int64 open = usage_get(usage, MEASURE_OUTPUT_TOKENS);
+	int dearest = -1;
 
-	if ((plan->priced & MEASURE_BIT(MEASURE_REASONING_TOKENS)) == 0 ||
-		usage_has(usage, MEASURE_REASONING_TOKENS))
-		return;
-	reasoning = evaluate_find_line(plan, MEASURE_REASONING_TOKENS, usage);
-	output = evaluate_find_line(plan, MEASURE_OUTPUT_TOKENS, usage);
-	if (reasoning == NULL ||
-		(output != NULL && reasoning->slices[0].price <= output->slices[0].price))
-		return;
-	open = usage_get(usage, MEASURE_OUTPUT_TOKENS);
-	for (int i = MEASURE_REASONING_TOKENS + 1; i <= MEASURE_VIDEO_OUTPUT_TOKENS; i++)
+	for (int i = MEASURE_OUTPUT_TOKENS + 1; i <= MEASURE_VIDEO_OUTPUT_TOKENS; i++)
+	{
 		open -= usage_get(usage, i);
-	if (open <= 0)
+		line = usage_has(usage, i) ? NULL : evaluate_find_line(plan, i, usage);
+		if (line == NULL || highest_price(line) <= highest)
+			continue;
+		highest = highest_price(line);
+		dearest = i;
+	}
+	if (dearest < 0 || open <= 0)
 		return;
-	usage_set(usage, MEASURE_REASONING_TOKENS, open);
-	usage_assume(assumptions, "reasoning_tokens: all output, because reasoning is dearer");
+	usage_set(usage, dearest, open);
+	usage_assume(assumptions,
+				 psprintf("%s: all output, because they are dearer", measures[dearest].name));
 }
 
 /*
@@ -170,7 +186,8 @@ estimate_usage(const CardPlan *plan, Jsonb *request, Estimate *estimate)
 		estimate->expected = *ceiling;
 		expect_output(&estimate->expected, output);
 	}
-	raise_to_reasoning(plan, ceiling, assumptions);
+	if ((plan->priced & PARTS_OF_OUTPUT) != 0)
+		raise_to_dearest(plan, ceiling, assumptions);
 	if (!estimate->expects && usage_get(ceiling, MEASURE_OUTPUT_TOKENS) != 0 &&
 		(plan->priced & MEASURE_BIT(MEASURE_OUTPUT_TOKENS)) != 0)
 		usage_assume(assumptions, "expected: the ceiling, for want of expected_output_tokens");

@@ -187,6 +187,24 @@ evaluate_derive(const CardPlan *plan, Usage *usage, Assumptions *assumptions)
 }
 
 /*
+ * lines_of_meter
+ *		Gives the lines of a meter, which lie together; returns how many there are.
+ */
+static int
+lines_of_meter(const CardPlan *plan, int meter, const PlanLine **lines)
+{
+	int first = plan->first_line[meter];
+	int count = 0;
+
+	if (first < 0)
+		return 0;
+	*lines = &plan->lines[first];
+	while (first + count < plan->line_count && plan->lines[first + count].meter == (Measure) meter)
+		count++;
+	return count;
+}
+
+/*
  * evaluate_find_line
  *		Returns the first line of the meter whose conditions hold, or NULL.
  */
@@ -229,10 +247,12 @@ line_is_superseded(const PlanLine *line, const Usage *usage)
 static bool
 meter_is_superseded(const CardPlan *plan, int meter, const Usage *usage)
 {
-	for (int i = plan->first_line[meter];
-		 i < plan->line_count && plan->lines[i].meter == (Measure) meter; i++)
+	const PlanLine *lines;
+	int count = lines_of_meter(plan, meter, &lines);
+
+	for (int i = 0; i < count; i++)
 	{
-		if (line_is_superseded(&plan->lines[i], usage))
+		if (line_is_superseded(&lines[i], usage))
 			return true;
 	}
 	return false;
@@ -289,18 +309,17 @@ evaluate_require(const CardPlan *plan, const Usage *usage)
  *		Raises an error for a quantity that no line of the card prices, naming the
  *		first parameter on which the lines depend.
  */
-static void
+pg_noreturn static void
 fail_no_line(const CardPlan *plan, int meter, const Usage *usage)
 {
+	const PlanLine *lines;
+	int count = lines_of_meter(plan, meter, &lines);
 	int unmatched = -1;
 
-	for (int i = plan->first_line[meter];
-		 i < plan->line_count && plan->lines[i].meter == (Measure) meter; i++)
+	for (int i = 0; i < count; i++)
 	{
-		const PlanConditions *conditions = &plan->lines[i].conditions;
+		const PlanConditions *conditions = &lines[i].conditions;
 
-		if (line_is_superseded(&plan->lines[i], usage))
-			return;
 		for (int j = 0; j < conditions->count; j++)
 		{
 			const PlanCondition *condition = &conditions->items[j];
@@ -326,7 +345,7 @@ fail_no_line(const CardPlan *plan, int meter, const Usage *usage)
  * fail_overflow
  *		Raises the error of a cost beyond 128 bits.
  */
-static void
+pg_noreturn static void
 fail_overflow(const CardPlan *plan)
 {
 	ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE), errmsg("cost out of range"),
@@ -336,11 +355,12 @@ fail_overflow(const CardPlan *plan)
 
 /*
  * multiplied_price
- *		Applies the multipliers of the card that hold. Exact: card_compile() has
- *		checked that no product has more decimals than a price may have.
+ *		Applies the multipliers of the card that hold; returns false on overflow.
+ *		Exact: card_compile() has checked that no product has more decimals than a price
+ *		may have.
  */
-static int128
-multiplied_price(const CardPlan *plan, int meter, const Usage *usage, int128 price)
+static bool
+multiplied_price(const CardPlan *plan, int meter, const Usage *usage, int128 *price)
 {
 	for (int i = 0; i < plan->multiplier_count; i++)
 	{
@@ -349,31 +369,32 @@ multiplied_price(const CardPlan *plan, int meter, const Usage *usage, int128 pri
 		if ((multiplier->meters & MEASURE_BIT(meter)) == 0 ||
 			!conditions_hold(&multiplier->conditions, usage))
 			continue;
-		if (__builtin_mul_overflow(price, multiplier->factor, &price))
-			fail_overflow(plan);
-		Assert(price % decimal_power_of_ten(multiplier->decimals) == 0);
-		price /= decimal_power_of_ten(multiplier->decimals);
+		if (__builtin_mul_overflow(*price, multiplier->factor, price))
+			return false;
+		Assert(*price % decimal_power_of_ten(multiplier->decimals) == 0);
+		*price /= decimal_power_of_ten(multiplier->decimals);
 	}
-	return price;
+	return true;
 }
 
 /*
  * cost_add_line
- *		Adds quantity x price to the cost.
+ *		Adds quantity x price, multiplied, to the cost; returns false on overflow.
  */
-static void
-cost_add_line(const CardPlan *plan, CostResult *cost, const char *meter, int64 quantity,
+static bool
+cost_add_line(const CardPlan *plan, CostResult *cost, int meter, const Usage *usage, int64 quantity,
 			  int128 price)
 {
 	CostLine *line = &cost->lines[cost->line_count++];
 
 	Assert(cost->line_count <= plan->most_cost_lines);
-	line->meter = meter;
+	if (plan->multiplier_count > 0 && !multiplied_price(plan, meter, usage, &price))
+		return false;
+	line->meter = measures[meter].name;
 	line->quantity_micros = quantity;
 	line->unit_price = price;
-	if (__builtin_mul_overflow(price, (int128) quantity, &line->cost) ||
-		__builtin_add_overflow(cost->total, line->cost, &cost->total))
-		fail_overflow(plan);
+	return !__builtin_mul_overflow(price, (int128) quantity, &line->cost) &&
+		   !__builtin_add_overflow(cost->total, line->cost, &cost->total);
 }
 
 /*
@@ -391,32 +412,64 @@ charged_quantity(const PlanLine *line, int64 quantity)
 }
 
 /*
- * price_line
- *		Prices a quantity by a line, in slices if it has several.
+ * price_graduated
+ *		Prices each part of a quantity by its slice; returns false on overflow.
  */
-static void
-price_line(const CardPlan *plan, const PlanLine *line, const Usage *usage, int64 quantity,
-		   CostResult *cost)
+static bool
+price_graduated(const CardPlan *plan, const PlanLine *line, const Usage *usage, int64 charged,
+				CostResult *cost)
 {
-	const char *meter = measures[line->meter].name;
-	int64 charged = charged_quantity(line, quantity);
+	const PlanSlice *slice = line->slices;
 	int64 start = 0;
-	int slice = 0;
 
-	if (charged == 0)
-		return;
-	while (line->slices[slice].up_to_micros < charged)
+	for (; slice->up_to_micros < charged; slice++)
 	{
-		if (line->graduated)
-		{
-			cost_add_line(plan, cost, meter, line->slices[slice].up_to_micros - start,
-						  multiplied_price(plan, line->meter, usage, line->slices[slice].price));
-			start = line->slices[slice].up_to_micros;
-		}
-		slice++;
+		if (!cost_add_line(plan, cost, line->meter, usage, slice->up_to_micros - start,
+						   slice->price))
+			return false;
+		start = slice->up_to_micros;
 	}
-	cost_add_line(plan, cost, meter, charged - start,
-				  multiplied_price(plan, line->meter, usage, line->slices[slice].price));
+	return cost_add_line(plan, cost, line->meter, usage, charged - start, slice->price);
+}
+
+/*
+ * price_volume
+ *		Prices all of a quantity by the slice that it reaches. More may cost less that
+ *		way, so the ceiling is the dearest of all quantities up to there. Returns false
+ *		on overflow.
+ */
+static bool
+price_volume(const CardPlan *plan, const PlanLine *line, const Usage *usage, int64 charged,
+			 bool is_ceiling, CostResult *cost)
+{
+	const PlanSlice *slice = line->slices;
+	const PlanSlice *dearest = NULL;
+	int128 highest = 0;
+	int128 product;
+
+	for (; slice->up_to_micros < charged; slice++)
+	{
+		if (!is_ceiling)
+			continue;
+		if (__builtin_mul_overflow(slice->price, (int128) slice->up_to_micros, &product))
+			return false;
+		if (product > highest)
+		{
+			highest = product;
+			dearest = slice;
+		}
+	}
+	if (dearest != NULL)
+	{
+		if (__builtin_mul_overflow(slice->price, (int128) charged, &product))
+			return false;
+		if (highest > product)
+		{
+			slice = dearest;
+			charged = slice->up_to_micros;
+		}
+	}
+	return cost_add_line(plan, cost, line->meter, usage, charged, slice->price);
 }
 
 /*
@@ -439,17 +492,22 @@ own_quantity(const Usage *usage, int meter)
 	return Max(quantity, 0);
 }
 
+/* What compute() answers instead of a meter. */
+#define COMPUTED (-1)
+#define OVERFLOWED (-2)
+
 /*
- * evaluate_cost
- *		Prices the completed usage; cost->lines has room for plan->most_cost_lines.
- *		Raises XQ201 if a quantity has no price, 22003 if the cost is out of range.
+ * compute
+ *		Prices the completed usage. Returns COMPUTED, OVERFLOWED, or the meter of which
+ *		there is something that no line prices. Never raises an error.
  */
-void
-evaluate_cost(const CardPlan *plan, const Usage *usage, CostResult *cost)
+static int
+compute(const CardPlan *plan, const Usage *usage, bool is_ceiling, CostResult *cost)
 {
 	const PlanLine *lines[MEASURE_COUNT];
 	int64 quantities[MEASURE_COUNT];
 	int64 taken[MEASURE_COUNT]; /* by parts with a price of their own */
+	int128 minimum = plan->minimum * QUANTITY_ONE;
 
 	cost->total = 0;
 	cost->line_count = 0;
@@ -466,21 +524,23 @@ evaluate_cost(const CardPlan *plan, const Usage *usage, CostResult *cost)
 		quantities[meter] = quantity - taken[meter];
 		if (lines[meter] != NULL)
 			taken[meter] = quantity;
-		else if (total < 0 && quantities[meter] != 0)
-			fail_no_line(plan, meter, usage);
+		else if (total < 0 && quantities[meter] != 0 && !meter_is_superseded(plan, meter, usage))
+			return meter;
 		if (total >= 0)
 			taken[total] += taken[meter];
 	}
 	for (uint64 rest = plan->walked; rest != 0; rest &= rest - 1)
 	{
 		int meter = pg_rightmost_one_pos64(rest);
+		const PlanLine *line = lines[meter];
+		int64 charged = line == NULL ? 0 : charged_quantity(line, quantities[meter]);
 
-		if (lines[meter] != NULL)
-			price_line(plan, lines[meter], usage, quantities[meter], cost);
+		if (charged == 0)
+			continue;
+		if (line->graduated ? !price_graduated(plan, line, usage, charged, cost)
+							: !price_volume(plan, line, usage, charged, is_ceiling, cost))
+			return OVERFLOWED;
 	}
-
-	int128 minimum = plan->minimum * QUANTITY_ONE;
-
 	if (cost->total < minimum)
 	{
 		CostLine *line = &cost->lines[cost->line_count++];
@@ -491,4 +551,33 @@ evaluate_cost(const CardPlan *plan, const Usage *usage, CostResult *cost)
 		line->unit_price = line->cost / QUANTITY_ONE;
 		cost->total = minimum;
 	}
+	return COMPUTED;
+}
+
+/*
+ * evaluate_cost
+ *		Prices the completed usage; cost->lines has room for plan->most_cost_lines. The
+ *		cost of a ceiling covers every quantity up to those of the usage, as far as
+ *		tiers are concerned. Raises XQ201 if a quantity has no price, 22003 if the cost
+ *		is out of range.
+ */
+void
+evaluate_cost(const CardPlan *plan, const Usage *usage, bool is_ceiling, CostResult *cost)
+{
+	int answer = compute(plan, usage, is_ceiling, cost);
+
+	if (answer == OVERFLOWED)
+		fail_overflow(plan);
+	if (answer != COMPUTED)
+		fail_no_line(plan, answer, usage);
+}
+
+/*
+ * evaluate_try_ceiling
+ *		The same for a ceiling that there may not be: returns false instead of an error.
+ */
+bool
+evaluate_try_ceiling(const CardPlan *plan, const Usage *usage, CostResult *cost)
+{
+	return compute(plan, usage, true, cost) == COMPUTED;
 }
