@@ -25,15 +25,19 @@ static int min_ttl_seconds = 1;
 static int max_ttl_seconds = 7 * SECS_PER_DAY;
 static int key_retention_seconds = 7 * SECS_PER_DAY; /* read by the purge job */
 
+static bool on_standby = false;
+
 /*
  * operation_on_standby
- *		Says whether answers have to be computed from the tables, because this
- *		server is in recovery: memory does not follow what is replayed.
+ *		Says whether the call has to compute its answer from the tables, because
+ *		this server was in recovery when it began: memory does not follow what is
+ *		replayed. A promotion in the middle of a call does not change the answer,
+ *		since a call without locks must keep away from memory to its end.
  */
 bool
 operation_on_standby(void)
 {
-	return RecoveryInProgress();
+	return on_standby;
 }
 
 /*
@@ -59,7 +63,8 @@ operation_begin(const char *name, bool writes)
 		PreventCommandIfReadOnly(name);
 		PreventCommandDuringRecovery(name);
 	}
-	if (!operation_on_standby())
+	on_standby = RecoveryInProgress();
+	if (!on_standby)
 	{
 		changes_lock_global();
 		escrow_note_operation();

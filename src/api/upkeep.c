@@ -6,6 +6,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -300,7 +301,7 @@ quota_limit_levels(PG_FUNCTION_ARGS)
 			continue;
 		const CounterSpec *counter = level_limit_counter(limit, &spender, root_hash, now);
 
-		if (!escrow_is_attached() || operation_on_standby() ||
+		if (!escrow_is_attached() || RecoveryInProgress() ||
 			!escrow_peek(counter, &totals, &denied))
 			ledger_load(&counter, 1, &totals);
 		put_level(result, limit, &totals, denied);
