@@ -62,6 +62,7 @@ WITH member AS (
         ('{admin}', 'drop_model_alias'),
         ('{admin}', 'set_price_adjustment'),
         ('{admin}', 'verify'),
+        ('{admin}', 'verify_usage'),
         ('{admin}', 'reload'),
         ('{admin}', 'adopt'),
         ('{admin}', 'run_maintenance'),

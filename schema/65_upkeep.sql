@@ -13,7 +13,7 @@ CREATE FUNCTION quota._reload_root(root quota.scope) RETURNS void
     AS 'MODULE_PATHNAME', 'quota_reload_root'
     LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 1000;
 COMMENT ON FUNCTION quota._reload_root(quota.scope) IS
-    'Makes the counters of one root load afresh';
+    'Makes the counters of one root load afresh, and its definitions be read again';
 
 CREATE FUNCTION quota.verify(account quota.scope DEFAULT NULL)
     RETURNS TABLE (
@@ -53,7 +53,8 @@ CREATE FUNCTION quota.reload(account quota.scope DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $function$
--- Forgets the counters of one root, or of all, so that they load afresh.
+-- Forgets the counters and definitions of one root, or of all, so that they are read
+-- afresh.
 -- Errors: as quota.verify().
 DECLARE
     root record;
@@ -69,7 +70,7 @@ BEGIN
 END
 $function$;
 COMMENT ON FUNCTION quota.reload(quota.scope) IS
-    'Forgets the counters of an account''s root, or all counters, and computes them from the tables at their next use';
+    'Forgets the counters and definitions of an account''s root, or of all, and reads them from the tables at their next use';
 
 CREATE FUNCTION quota._engine_stats(
     OUT counters bigint, OUT max_counters bigint, OUT pinned bigint, OUT loads bigint,

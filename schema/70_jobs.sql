@@ -60,6 +60,31 @@ SELECT c.system_identifier FROM pg_catalog.pg_control_system() c
 $function$;
 COMMENT ON FUNCTION quota._system_identifier() IS 'The cluster that events written here come from';
 
+CREATE FUNCTION quota._hourly_usage(
+    root_id bigint, origin bigint, from_xid xid8, until_xid xid8, since timestamptz)
+    RETURNS TABLE (
+        account_id bigint, resource text, hour timestamptz, user_id text, model text, leaf boolean,
+        used numeric, events bigint)
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $function$
+-- What the events of one root and origin add up to, as usage_hourly has it.
+SELECT l.account_id, c.resource,
+       pg_catalog.date_bin('1 hour', e.held_at, '2000-01-01 00:00:00+00'),
+       coalesce(e.user_id, ''), coalesce(e.model, ''),
+       l.position OPERATOR(pg_catalog.=) pg_catalog.cardinality(e.levels),
+       pg_catalog.sum(c.value), pg_catalog.count(*)
+FROM quota.events e
+CROSS JOIN LATERAL pg_catalog.unnest(e.levels) WITH ORDINALITY l (account_id, position)
+CROSS JOIN LATERAL quota.entries(e.charged) c
+WHERE e.root_id OPERATOR(pg_catalog.=) _hourly_usage.root_id
+  AND e.origin OPERATOR(pg_catalog.=) _hourly_usage.origin
+  AND e.xid OPERATOR(pg_catalog.>=) from_xid AND e.xid OPERATOR(pg_catalog.<) until_xid
+  AND e.held_at OPERATOR(pg_catalog.>=) since
+GROUP BY 1, 2, 3, 4, 5, 6
+$function$;
+COMMENT ON FUNCTION quota._hourly_usage(bigint, bigint, xid8, xid8, timestamptz) IS
+    'What the events of one root and origin add up to per hour, level, user, model and resource';
+
 CREATE FUNCTION quota._fold_root(root_id bigint, origin bigint, whole boolean DEFAULT false)
     RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -98,27 +123,13 @@ BEGIN
     WITH horizon (xid) AS MATERIALIZED (
         SELECT CASE WHEN whole THEN '18446744073709551615'::xid8
                     ELSE pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()) END
-    ), tail AS MATERIALIZED (
-        SELECT e.levels, coalesce(e.user_id, '') AS user_id, coalesce(e.model, '') AS model,
-               e.charged, pg_catalog.date_bin('1 hour', e.held_at, '2000-01-01 00:00:00+00') AS hour
-        FROM quota.events e, horizon h
-        WHERE e.root_id = _fold_root.root_id AND e.origin = _fold_root.origin
-          AND e.xid >= old_mark AND e.xid < h.xid
-    ), summed AS (
-        SELECT l.account_id, c.resource, t.hour, t.user_id, t.model,
-               l.position = pg_catalog.cardinality(t.levels) AS leaf,
-               pg_catalog.sum(c.amount) AS used, pg_catalog.count(*) AS events
-        FROM tail t
-        CROSS JOIN LATERAL pg_catalog.unnest(t.levels) WITH ORDINALITY l (account_id, position)
-        CROSS JOIN LATERAL (SELECT j.key AS resource, j.value::numeric AS amount
-                            FROM pg_catalog.jsonb_each_text(t.charged::jsonb) j) c
-        GROUP BY l.account_id, c.resource, t.hour, t.user_id, t.model, leaf
     ), written AS (
         INSERT INTO quota.usage_hourly AS u
             (root_id, account_id, resource, hour, user_id, model, leaf, used, events)
         SELECT _fold_root.root_id, s.account_id, s.resource, s.hour, s.user_id, s.model, s.leaf,
                s.used, s.events
-        FROM summed s
+        FROM horizon h,
+             quota._hourly_usage(_fold_root.root_id, _fold_root.origin, old_mark, h.xid, '-infinity') s
         ON CONFLICT (root_id, account_id, resource, hour, user_id, model, leaf)
         DO UPDATE SET used = u.used + excluded.used, events = u.events + excluded.events
     ), moved AS (
@@ -126,7 +137,10 @@ BEGIN
         FROM horizon h
         WHERE m.root_id = _fold_root.root_id AND m.origin = _fold_root.origin AND m.mark < h.xid
     )
-    SELECT pg_catalog.count(*) INTO folded FROM tail;
+    SELECT pg_catalog.count(*) INTO folded
+    FROM quota.events e, horizon h
+    WHERE e.root_id = _fold_root.root_id AND e.origin = _fold_root.origin
+      AND e.xid >= old_mark AND e.xid < h.xid;
     PERFORM quota._end_own_write();
     RETURN folded;
 END

@@ -21,8 +21,11 @@ CALL quota.run_maintenance();
 SELECT job, schedule, last_error, overdue FROM quota.admin_jobs ORDER BY job;
 -- example: verify
 SELECT * FROM quota.verify();
+-- example: verify_usage
+SELECT * FROM quota.verify_usage();
 -- example: reload
 SELECT quota.reload('company:acme');
+SELECT quota.rebuild_usage('company:acme', '2031-03-01') AS rows_written;
 -- example: adopt
 SELECT quota.adopt() AS events_folded;
 -- example: prepare

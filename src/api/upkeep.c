@@ -194,7 +194,9 @@ quota_verify_root(PG_FUNCTION_ARGS)
 
 /*
  * quota_reload_root
- *		quota._reload_root(root): makes every counter of a root load afresh.
+ *		quota._reload_root(root): makes every counter of a root load afresh, and every
+ *		backend read its definitions again: a repair past the triggers may have
+ *		changed either.
  */
 Datum
 quota_reload_root(PG_FUNCTION_ARGS)
@@ -203,6 +205,8 @@ quota_reload_root(PG_FUNCTION_ARGS)
 
 	enter_root_alone("reload()", root_hash);
 	escrow_forget_root(root_hash);
+	escrow_bump_generation(root_hash);
+	escrow_bump_names();
 	unlock_root_exclusive(root_hash);
 	PG_RETURN_VOID();
 }

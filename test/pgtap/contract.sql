@@ -73,6 +73,8 @@ INSERT INTO contract VALUES
     ('run_maintenance', '', NULL, 'v', false),
     ('run_job', 'IN job text', NULL, 'v', false),
     ('verify', 'account quota.scope DEFAULT NULL::quota.scope', 'TABLE(scope quota.scope, limit_id bigint, resource text, model text, period_start timestamp with time zone, memory_used numeric, memory_held numeric, table_used numeric, table_held numeric)', 'v', true),
+    ('verify_usage', 'account quota.scope DEFAULT NULL::quota.scope, since timestamp with time zone DEFAULT ''-infinity''::timestamp with time zone', 'TABLE(scope quota.scope, user_id text, model text, resource text, hour timestamp with time zone, leaf boolean, hourly_used numeric, hourly_events bigint, ledger_used numeric, ledger_events bigint)', 's', true),
+    ('rebuild_usage', 'account quota.scope, since timestamp with time zone', 'bigint', 'v', true),
     ('adopt', 'account quota.scope DEFAULT NULL::quota.scope', 'bigint', 'v', true),
     ('reload', 'account quota.scope DEFAULT NULL::quota.scope', 'void', 'v', true);
 
