@@ -14,7 +14,7 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(
-  new_server install_checks poll_until differences mismatches
+  new_server install_checks poll_until differences mismatches contents balances
   open_session start_pgbench is_running write_script documented
   find_bouncer start_bouncer kill_server start_server_in_background
 );
@@ -124,6 +124,42 @@ sub mismatches
 {
 	my ($node, $database) = @_;
 	return $node->safe_psql($database // 'postgres', 'SELECT * FROM test.mismatches()');
+}
+
+# contents(node, database, last_change): what a database holds, table by table, and where its
+# sequence stands; of the audit, what is not later than the last change.
+sub contents
+{
+	my ($node, $database, $last_change) = @_;
+
+	$last_change //= 'infinity';
+	return $node->safe_psql(
+		$database // 'postgres', "\\set last_change '$last_change'" . q{
+SELECT format(CASE c.relkind WHEN 'S' THEN 'SELECT %L, last_value FROM quota.%I;'
+       ELSE 'SELECT %L, count(*), md5(string_agg(t::text, E''\n'' ORDER BY t::text COLLATE "C")) FROM quota.%I t' END
+       || CASE c.relname WHEN 'audit' THEN $$ WHERE changed_at <= '%3$s'$$ ELSE '' END,
+       c.relname, c.relname, :'last_change')
+FROM pg_class c
+WHERE c.relnamespace = 'quota'::regnamespace AND c.relkind IN ('r', 'p', 'S')
+ORDER BY c.relname COLLATE "C" \gexec
+});
+}
+
+# balances(node, database): what is left to every user in every project, and used and held of
+# every limit.
+sub balances
+{
+	my ($node, $database) = @_;
+
+	return $node->safe_psql(
+		$database // 'postgres', q{
+SELECT p.scope::text, u.user_id, quota.remaining(u.user_id, p.scope::text)
+FROM quota.accounts p JOIN quota.accounts r ON r.account_id = p.root_id,
+     LATERAL (SELECT m.user_id FROM quota.members m WHERE m.root_id = p.root_id
+              UNION SELECT r.name WHERE r.kind = 'user') u
+WHERE p.kind = 'project' ORDER BY p.scope, u.user_id;
+SELECT u.scope::text, u.user_id, u.resource, u.period_start, u.used, u.held
+FROM quota._limit_usage() u ORDER BY u.scope, u.user_id, u.resource, u.period::text});
 }
 
 # poll_until(code, seconds, step): whether code returned true within the time.

@@ -73,36 +73,6 @@ SELECT quota.reserve_amount('bob', 'apollo', 'credit=4', 'key of bob', '2 days')
 
 my $last_change = $source->safe_psql('postgres', 'SELECT max(changed_at) FROM quota.audit');
 
-# What a database holds, table by table, row by row, and where its sequences stand. A
-# restore is itself a change of definitions, which the audit records: those entries are
-# left out here.
-sub contents
-{
-	my ($node, $database) = @_;
-
-	return $node->safe_psql(
-		$database, "\\set last_change '$last_change'" . q{
-SELECT format(CASE c.relkind WHEN 'S' THEN 'SELECT %L, last_value FROM quota.%I;'
-       ELSE 'SELECT %L, count(*), md5(string_agg(t::text, E''\n'' ORDER BY t::text COLLATE "C")) FROM quota.%I t' END
-       || CASE c.relname WHEN 'audit' THEN $$ WHERE changed_at <= '%3$s'$$ ELSE '' END,
-       c.relname, c.relname, :'last_change')
-FROM pg_class c
-WHERE c.relnamespace = 'quota'::regnamespace AND c.relkind IN ('r', 'p', 'S')
-ORDER BY c.relname COLLATE "C" \gexec
-});
-}
-
-sub balances
-{
-	my ($node, $database) = @_;
-
-	return $node->safe_psql(
-		$database, q{
-SELECT quota.remaining('ann', 'apollo'), quota.remaining('bob', 'apollo'), quota.remaining('ann', 'diary');
-SELECT u.scope::text, u.user_id, u.resource, u.period_start, u.used, u.held
-FROM quota._limit_usage() u ORDER BY u.scope, u.user_id, u.resource, u.period::text});
-}
-
 sub highest_id
 {
 	my ($node, $database) = @_;
@@ -115,7 +85,9 @@ SELECT max(id) FROM (
     UNION ALL SELECT version FROM quota.plan_limits UNION ALL SELECT card_id FROM quota.rate_cards) AS i (id)});
 }
 
-my $contents = contents($source, 'postgres');
+# A restore is itself a change of definitions, which the audit records: those entries are
+# left out here.
+my $contents = contents($source, 'postgres', $last_change);
 my $balances = balances($source, 'postgres');
 my $foreign = $source->safe_psql(
 	'postgres', q{
@@ -143,7 +115,7 @@ sub check_restored
 	my ($node, $database, $way) = @_;
 	my $own = $node->data_dir eq $source->data_dir;
 
-	is(contents($node, $database), $contents, "$way: every table and sequence is the same");
+	is(contents($node, $database, $last_change), $contents, "$way: every table and sequence is the same");
 	is( $node->safe_psql(
 			$database,
 			"SELECT DISTINCT operation FROM quota.audit WHERE changed_at > '$last_change'"),
@@ -212,14 +184,14 @@ $source->safe_psql('postgres', 'CREATE DATABASE copy');
 $source->command_ok([ @{ $ways{custom} }, 'copy' ], 'copy in one cluster: restored without an error');
 check_restored($source, 'copy', 'copy in one cluster');
 is(balances($source, 'postgres'), $balances, 'copy in one cluster: the original stays as it was');
-is(contents($source, 'postgres'), $contents, 'copy in one cluster: in memory and in its tables');
+is(contents($source, 'postgres', $last_change), $contents, 'copy in one cluster: in memory and in its tables');
 
 # A server that has not preloaded the library takes a restore as well.
 $target->safe_psql('postgres', 'CREATE DATABASE later');
 $target->adjust_conf('postgresql.conf', 'shared_preload_libraries', "''");
 $target->restart;
 $target->command_ok([ @{ $ways{custom_single} }, 'later' ], 'not preloaded: restored without an error');
-is(contents($target, 'later'), $contents, 'not preloaded: every table and sequence is the same');
+is(contents($target, 'later', $last_change), $contents, 'not preloaded: every table and sequence is the same');
 $target->adjust_conf('postgresql.conf', 'shared_preload_libraries', "'xavier_quota'");
 $target->restart;
 check_restored($target, 'later', 'preloaded afterwards');

@@ -165,10 +165,6 @@ GROUP BY 1, 2 HAVING sum(e.charged OPERATOR(quota.->) r) <> 0 ORDER BY 1, 2}),
 $analytics->safe_psql('postgres', 'DROP SUBSCRIPTION quota_analytics');
 
 # A copy, with the extension.
-my $balances = q{
-SELECT quota.remaining('ann', 'apollo'), quota.remaining('bob', 'apollo'), quota.remaining('ann', 'diary');
-SELECT u.scope::text, u.user_id, u.resource, u.period_start, u.used, u.held
-FROM quota._limit_usage() u ORDER BY u.scope, u.user_id, u.resource, u.period::text};
 my @all = split / /, $source->safe_psql('postgres', q{
 SELECT string_agg(relname, ' ' ORDER BY relname COLLATE "C") FROM pg_class
 WHERE relnamespace = 'quota'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
@@ -181,7 +177,7 @@ my $asked = open_session($target);
 for my $time ('2025-12-05 12:00:00', '2026-09-06 12:00:00', '2025-08-05 12:00:00')
 {
 	same($target, 'quota_copy', "copy, before calls of $time", @all);
-	is($asked->query($balances), $source->safe_psql('postgres', $balances),
+	is(balances($target), balances($source),
 		'copy: with the balances of the source');
 	is(differences($target), '', 'copy: counters in memory equal the tables');
 	is(mismatches($target), '', 'copy: and what the rows of its ledger add up to');
@@ -194,12 +190,12 @@ same($target, 'quota_copy', 'copy, at the end', @all);
 my $key_hold = $session->query(
 	q{SELECT quota.reserve_amount('bob', 'apollo', 'credit=4', 'key of bob', '2 days') ->> 'hold_id'});
 my $last_value = $source->safe_psql('postgres', 'SELECT last_value FROM quota.definition_id_seq');
-my $before = $source->safe_psql('postgres', $balances);
+my $before = balances($source);
 $source->wait_for_catchup('quota_copy');
 $target->safe_psql('postgres', documented('operating.md', 'On the new server, to take over'),
 	extra_params => [ '-v', "last_value=$last_value" ]);
 $source->stop;
-is($asked->query($balances), $before, 'taken over: with the balances of the old server');
+is(balances($target), $before, 'taken over: with the balances of the old server');
 is( $asked->query(
 		q{SELECT v ->> 'hold_id', v ->> 'replayed'
           FROM quota.reserve_amount('bob', 'apollo', 'credit=4', 'key of bob', '2 days') v}),
@@ -210,9 +206,9 @@ is( $asked->query(
 		qq{SELECT bool_and(id > $last_value) FROM (
            SELECT quota.put_account('company:new') UNION ALL SELECT quota.set_limit('company:new', 'credit', 1)) i (id)}),
 	't', 'taken over: new ids are beyond those there are');
-$before = $asked->query($balances);
+$before = balances($target);
 $asked->query('CALL quota.run_maintenance(); SELECT quota.reload()');
-is($asked->query($balances), $before, 'taken over: upkeep and a load change no balance');
+is(balances($target), $before, 'taken over: upkeep and a load change no balance');
 is(differences($target), '', 'taken over: counters equal the tables');
 is(mismatches($target), '', 'taken over: and what the rows of the ledger add up to');
 is($asked->query(q{SELECT count(*) FROM quota.job_runs WHERE error IS NOT NULL}),
