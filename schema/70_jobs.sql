@@ -256,7 +256,7 @@ COMMENT ON FUNCTION quota._purge() IS 'Forgets what is past its retention';
 -- Runs ------------------------------------------------------------------------
 
 CREATE FUNCTION quota._begin_run(job text) RETURNS uuid
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
+LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $function$
 INSERT INTO quota.job_runs (job, started_at) VALUES (job, pg_catalog.clock_timestamp())

@@ -41,7 +41,7 @@ typedef struct PayerKey
 typedef struct PayerEntry
 {
 	PayerKey key;
-	MemoryContext context; /* NULL: nothing read yet */
+	MemoryContext context; /* of what payer points to; NULL: just made */
 	Oid extension;
 	Generation generation;
 	uint64 local_epoch;
@@ -51,14 +51,22 @@ typedef struct PayerEntry
 static HTAB *payer_cache = NULL;
 static MemoryContext payer_context = NULL;
 
+/*
+ * payer_entry
+ *		Returns what is remembered of a payer; with HASH_FIND NULL if nothing is,
+ *		with HASH_ENTER an entry to be filled in.
+ */
 static PayerEntry *
-payer_entry(const char *user_id, const char *project_id)
+payer_entry(const char *user_id, const char *project_id, HASHACTION action)
 {
 	char key[sizeof(PayerKey)];
 	PayerEntry *entry;
 	bool found;
 
-	if (payer_cache != NULL && hash_get_num_entries(payer_cache) >= CACHE_MAX)
+	if (payer_cache == NULL && action == HASH_FIND)
+		return NULL;
+	if (payer_cache != NULL && action == HASH_ENTER &&
+		hash_get_num_entries(payer_cache) >= CACHE_MAX)
 	{
 		directory_retire_context(payer_context);
 		payer_cache = NULL;
@@ -79,13 +87,9 @@ payer_entry(const char *user_id, const char *project_id)
 
 	/* \x01 cannot be part of either: see payer_check_arguments(). */
 	snprintf(key, sizeof(key), "%s\x01%s", user_id, project_id);
-	entry = hash_search(payer_cache, key, HASH_ENTER, &found);
-	if (!found)
-	{
+	entry = hash_search(payer_cache, key, action, &found);
+	if (!found && entry != NULL)
 		entry->context = NULL;
-		entry->extension = InvalidOid;
-		memset(&entry->generation, 0, sizeof(Generation));
-	}
 	return entry;
 }
 
@@ -442,8 +446,7 @@ payer_is_current(PayerEntry *entry, const char *project_id, Generation generatio
 	const Spender *spender = &entry->payer.spender;
 	int64 account_id;
 
-	if (entry->context == NULL || entry->extension != quota_extension() ||
-		entry->generation.root != generation.root ||
+	if (entry->extension != quota_extension() || entry->generation.root != generation.root ||
 		entry->generation.global != generation.global ||
 		entry->local_epoch != changes_local_epoch())
 		return false;
@@ -456,22 +459,31 @@ payer_is_current(PayerEntry *entry, const char *project_id, Generation generatio
 	return true;
 }
 
-static void
-payer_refresh(PayerEntry *entry, const char *user_id, const char *project_id)
+/*
+ * payer_refresh
+ *		Reads a payer and remembers it. Names that nobody knows end in an error and
+ *		are not remembered: callers can make up any number of them.
+ */
+static PayerEntry *
+payer_refresh(const char *user_id, const char *project_id)
 {
-	MemoryContext context;
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "xavier_quota payer", ALLOCSET_SMALL_SIZES);
+	Oid extension = quota_extension();
+	PayerEntry *entry;
+	Payer payer;
 
+	payer_read(user_id, project_id, &payer, context);
+	entry = payer_entry(user_id, project_id, HASH_ENTER);
 	if (entry->context != NULL)
 		directory_retire_context(entry->context);
-	entry->context = NULL;
+	entry->payer = payer;
 	memset(&entry->generation, 0, sizeof(Generation));
-	context =
-		AllocSetContextCreate(CurrentMemoryContext, "xavier_quota payer", ALLOCSET_SMALL_SIZES);
-	payer_read(user_id, project_id, &entry->payer, context);
-	entry->extension = quota_extension();
+	entry->extension = extension;
 	entry->local_epoch = changes_local_epoch();
 	MemoryContextSetParent(context, payer_context);
 	entry->context = context;
+	return entry;
 }
 
 /*
@@ -491,19 +503,19 @@ payer_enter(const char *user_id, const char *project_id, Generation *generation)
 	int64 account_id;
 
 	payer_check_arguments(user_id, project_id);
-	entry = payer_entry(user_id, project_id);
+	entry = payer_entry(user_id, project_id, HASH_FIND);
 
 	/* What is remembered, or a look without a lock, tells which root to lock. */
-	if (entry->context == NULL || entry->extension != quota_extension())
+	if (entry == NULL || entry->extension != quota_extension())
 		root_hash = payer_find_root(project_id, &account_id);
 	else
 		root_hash = entry->payer.root_hash;
 	for (;; root_hash = entry->payer.root_hash)
 	{
 		directory_enter(root_hash, generation);
-		if (payer_is_current(entry, project_id, *generation))
+		if (entry != NULL && payer_is_current(entry, project_id, *generation))
 			return &entry->payer;
-		payer_refresh(entry, user_id, project_id);
+		entry = payer_refresh(user_id, project_id);
 
 		/* What was read under the lock of another root is read again under the right one. */
 		if (entry->payer.root_hash == root_hash)
@@ -522,13 +534,8 @@ payer_enter(const char *user_id, const char *project_id, Generation *generation)
 const Payer *
 payer_look(const char *user_id, const char *project_id)
 {
-	PayerEntry *entry;
-
 	payer_check_arguments(user_id, project_id);
-	entry = payer_entry(user_id, project_id);
-	payer_refresh(entry, user_id, project_id);
-	memset(&entry->generation, 0, sizeof(Generation));
-	return &entry->payer;
+	return &payer_refresh(user_id, project_id)->payer;
 }
 
 /*

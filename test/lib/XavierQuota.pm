@@ -96,10 +96,10 @@ BEGIN ATOMIC
         FROM quota._limit_usage() c
         LEFT JOIN counted f
             ON f.account = CASE WHEN c.user_id IS NULL THEN c.scope::text
-                                ELSE regexp_replace(c.scope::text, '/user:[^/]*$', '') END
+                                ELSE left(c.scope::text, -length('/' || quota.scope('user', c.user_id)::text)) END
             AND f.share = coalesce(c.user_id, '') AND f.resource = c.resource
             AND f.held_at >= c.period_start AND f.held_at < c.period_end
-            AND (c.model = '*' OR f.model LIKE replace(c.model, '*', '%'))
+            AND (c.model = '*' OR f.model LIKE replace(regexp_replace(c.model, '([\\\\%_])', '\\\\\\1', 'g'), '*', '%'))
         GROUP BY c.scope, c.resource, c.period_start, c.limit_id, c.used, c.held
     )
     SELECT format('%s %s from %s: used %s held %s, in the ledger %s and %s',
