@@ -18,7 +18,8 @@ CREATE TYPE quota.verdict AS (
     estimate   jsonb,
     access     jsonb,
     levels     jsonb,
-    retry_at   timestamptz
+    retry_at   timestamptz,
+    fits       jsonb
 );
 COMMENT ON TYPE quota.verdict IS 'A verdict as a row; see quota.to_verdict()';
 

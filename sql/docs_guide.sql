@@ -123,6 +123,9 @@ SELECT l ->> 'scope' AS scope, l ->> 'remaining' AS remaining, l ->> 'requested'
 FROM quota.check('ann', 'apollo', 'writer-1', '{"input_tokens": 12000, "max_output_tokens": 1500}') AS v,
      jsonb_array_elements(v -> 'levels') AS l
 WHERE l ->> 'resource' = 'credit';
+-- example: fits
+SELECT v -> 'fits' AS fits, '{"input_tokens": 12000}' || (v -> 'fits') AS "a request that fits"
+FROM quota.check('ann', 'apollo', 'writer-1', '{"input_tokens": 12000, "max_output_tokens": 1500}') AS v;
 -- example: never
 SELECT v ->> 'message' AS message, v ->> 'retry_at' AS retry_at
 FROM quota.check('ann', 'apollo', 'writer-1', '{"input_tokens": 50000, "max_output_tokens": 700}') AS v;

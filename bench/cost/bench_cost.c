@@ -23,6 +23,7 @@
 #include "compat.h"
 #include "cost/cache.h"
 #include "cost/cost.h"
+#include "cost/credit.h"
 #include "cost/estimate.h"
 #include "xavier_quota.h"
 

@@ -14,6 +14,7 @@
 #include "utils/builtins.h"
 
 #include "api/closing.h"
+#include "api/fits.h"
 #include "api/operation.h"
 #include "api/verdict.h"
 #include "errors.h"
@@ -145,6 +146,20 @@ extension_verdict(const Extension *extension, bool allowed)
 		.levels = &extension->levels,
 	};
 
+	if (!allowed && extension->request != NULL)
+	{
+		RefusedRequest refused = {
+			.card_id = hold->card_id,
+			.parameters = extension->request,
+			.root_id = hold->spender.root_id,
+			.priced_at = hold->held_at,
+			.levels = &extension->levels,
+			.least = hold->amount,
+			.held = extension->anew ? NULL : hold->amount,
+		};
+
+		verdict.fits = fits_find(&refused);
+	}
 	return verdict_write(&verdict);
 }
 

@@ -177,6 +177,39 @@ levels_claim(LevelSet *set, const Amount *request, Generation generation, bool h
 }
 
 /*
+ * levels_afford
+ *		Whether every hard limit has room for amounts: for what they are above held, and
+ *		at least for least (either may be NULL). To be asked after levels_claim().
+ */
+bool
+levels_afford(const LevelSet *set, const AmountEntry *entries, int count, const Amount *least,
+			  const Amount *held)
+{
+	for (int i = 0; i < set->count; i++)
+	{
+		const Level *level = &set->levels[i];
+		const char *resource = level->limit.resource;
+		EscrowClaim claim = level->claim;
+
+		if (!claim.enforced)
+			continue;
+		if (strcmp(resource, OPEN_HOLDS) != 0)
+		{
+			claim.request = least == NULL ? 0 : amount_get(least, resource);
+			for (int j = 0; j < count; j++)
+			{
+				if (strcmp(entries[j].resource, resource) == 0)
+					claim.request = Max(claim.request, entries[j].micros);
+			}
+			claim.request -= held == NULL ? 0 : amount_get(held, resource);
+		}
+		if (!escrow_claim_fits(&claim))
+			return false;
+	}
+	return true;
+}
+
+/*
  * levels_record
  *		Replaces what was held by what is charged, at all levels; either may be NULL.
  */

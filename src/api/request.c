@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 
 #include "api/closing.h"
+#include "api/fits.h"
 #include "api/operation.h"
 #include "api/resources.h"
 #include "api/verdict.h"
@@ -171,6 +172,19 @@ request_verdict(const Request *request, bool allowed, const Hold *hold, const ch
 		.levels = &request->levels,
 	};
 
+	if (!allowed && request->quote != NULL &&
+		access_first_failure(request->access, request->access_count) == NULL)
+	{
+		RefusedRequest refused = {
+			.card_id = request->quote->card_id,
+			.parameters = request->parameters,
+			.root_id = request->spender.root_id,
+			.priced_at = request->now,
+			.levels = &request->levels,
+		};
+
+		verdict.fits = fits_find(&refused);
+	}
 	if (hold != NULL)
 	{
 		verdict.hold_id = &hold->id;

@@ -119,6 +119,23 @@ verdict_write_access(const Verdict *verdict, JsonWriter *writer)
 	json_end_array(writer);
 }
 
+/* What would fit, as a request takes it: a request || fits is one that fits. */
+static void
+verdict_write_fits(const CostFits *fits, JsonWriter *writer)
+{
+	json_begin_object(writer, "fits");
+	for (int i = 0; i < fits->count; i++)
+	{
+		const CostFit *fit = &fits->items[i];
+
+		if (fit->is_whole)
+			json_int(writer, fit->key, fit->micros / MICROS_PER_UNIT);
+		else
+			json_micros(writer, fit->key, fit->micros);
+	}
+	json_end_object(writer);
+}
+
 /*
  * verdict_write
  *		Returns a verdict as jsonb.
@@ -150,6 +167,8 @@ verdict_write(const Verdict *verdict)
 		json_amount(&writer, "amount", verdict->amount);
 		json_end_object(&writer);
 	}
+	if (verdict->fits != NULL)
+		verdict_write_fits(verdict->fits, &writer);
 	verdict_write_access(verdict, &writer);
 	if (verdict->levels != NULL)
 		levels_write_claims(verdict->levels, &writer, verdict->allowed && !verdict->replayed);

@@ -26,6 +26,7 @@ typedef struct Verdict
 	int access_count;
 	const AccessCheck *access;
 	const LevelSet *levels;
+	const CostFits *fits; /* NULL: not a refusal that less could turn */
 } Verdict;
 
 /* What a receipt tells. */

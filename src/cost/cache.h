@@ -59,7 +59,4 @@ extern CardPlan *cache_find_model(const char *model, TimestampTz at, ModelMatch 
 extern void cache_find_rate(int64 root_id, TimestampTz at, CreditRate *rate);
 extern const CountedResource *cache_counted_resources(int *count);
 
-/* Functions in cost.c */
-extern int64 cost_to_micros(int128 cost, const CreditRate *rate);
-
 #endif /* XAVIER_QUOTA_COST_CACHE_H */

@@ -16,12 +16,11 @@
 #include "utils/timestamp.h"
 
 #include "cost/cache.h"
+#include "cost/credit.h"
 #include "cost/document.h"
 #include "cost/estimate.h"
+#include "cost/fit.h"
 #include "errors.h"
-
-/* Credits are wanted in millionths of a credit, costs are in 10^-COST_SCALE dollars. */
-#define MICROS_SCALE 6
 
 /* The model whose card prices unknown models; empty: they are refused. */
 static char *default_model = NULL;
@@ -103,64 +102,6 @@ find_model(const char *model, TimestampTz at)
 }
 
 /*
- * cost_to_micros
- *		Credits for a cost, in millionths: the one rounding, up. Errors: 22003.
- */
-int64
-cost_to_micros(int128 cost, const CreditRate *rate)
-{
-	int128 micros;
-
-	if (!decimal_multiply_ceil(cost, rate->factor, COST_SCALE - MICROS_SCALE + rate->decimals,
-							   &micros) ||
-		micros > MICROS_MAX)
-		ereport(ERROR, (errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-						errmsg("cost in credits out of range")));
-	return (int64) micros;
-}
-
-/*
- * counted_micros
- *		How much of a resource a usage takes.
- */
-static int64
-counted_micros(const CountedResource *counted, int64 credit_micros, const Usage *usage)
-{
-	int64 micros;
-
-	if (counted->first == COUNTED_CREDIT)
-		return credit_micros;
-	if (counted->first == COUNTED_CALLS)
-		return MICROS_PER_UNIT;
-	micros = usage_get(usage, counted->first);
-	return counted->second < 0 ? micros : micros + usage_get(usage, counted->second);
-}
-
-/*
- * fill_amount
- *		Lists what a usage takes of each resource, in the order of jsonb's keys;
- *		returns how many there are. Measures that the ceiling does not have are left
- *		out.
- */
-static int
-fill_amount(AmountEntry *entries, int64 credit_micros, const Usage *usage, const Usage *ceiling)
-{
-	int counted_count;
-	const CountedResource *counted = cache_counted_resources(&counted_count);
-	int count = 0;
-
-	Assert(counted_count <= DOCUMENT_MAX_AMOUNTS);
-	for (int i = 0; i < counted_count; i++)
-	{
-		if (counted[i].first >= 0 && counted_micros(&counted[i], 0, ceiling) == 0)
-			continue;
-		entries[count].resource = counted[i].name;
-		entries[count++].micros = counted_micros(&counted[i], credit_micros, usage);
-	}
-	return count;
-}
-
-/*
  * quote_make
  *		Puts the answer together. expected_usage is NULL if nothing else is expected.
  */
@@ -189,7 +130,8 @@ quote_make(const PricedBy *by, const Usage *usage, bool is_ceiling, const Usage 
 	parts.cost_usd = quote->cost_usd;
 	parts.rate = &rate;
 	parts.assumptions = assumptions;
-	parts.amount_count = fill_amount(parts.amount, cost_to_micros(cost.total, &rate), usage, usage);
+	parts.amount_count =
+		cost_fill_amount(parts.amount, cost_to_micros(cost.total, &rate), usage, usage);
 	quote->ceiling = amount_make(parts.amount, parts.amount_count);
 	if (expected_usage == NULL)
 	{
@@ -200,7 +142,8 @@ quote_make(const PricedBy *by, const Usage *usage, bool is_ceiling, const Usage 
 	{
 		expected.lines = palloc(sizeof(CostLine) * plan->most_cost_lines);
 		evaluate_cost(plan, expected_usage, false, &expected);
-		fill_amount(parts.expected, cost_to_micros(expected.total, &rate), expected_usage, usage);
+		cost_fill_amount(parts.expected, cost_to_micros(expected.total, &rate), expected_usage,
+						 usage);
 		quote->expected = amount_make(parts.expected, parts.amount_count);
 	}
 	quote->document = document_make(&parts);
@@ -319,4 +262,16 @@ cost_price_by_card(int64 card_id, Jsonb *usage, int64 root_id, TimestampTz at)
 {
 	cache_begin();
 	return price_usage(find_card(card_id), usage, root_id, at);
+}
+
+/*
+ * cost_find_fits
+ *		See cost.h.
+ */
+void
+cost_find_fits(int64 card_id, Jsonb *request, int64 root_id, TimestampTz at, CostAfford afford,
+			   void *arg, CostFits *fits)
+{
+	cache_begin();
+	fit_find(find_card(card_id).plan, request, root_id, at, afford, arg, fits);
 }

@@ -19,6 +19,23 @@ typedef struct CostQuote
 	Jsonb *document;   /* the public document of quota.estimate() and quota.price() */
 } CostQuote;
 
+/* Whether amounts can be afforded. */
+typedef bool (*CostAfford)(const AmountEntry *entries, int count, void *arg);
+
+/* The most of something that is afforded. */
+typedef struct CostFit
+{
+	const char *key; /* of the request, static */
+	int64 micros;
+	bool is_whole;
+} CostFit;
+
+typedef struct CostFits
+{
+	int count;
+	CostFit items[3];
+} CostFits;
+
 /* Functions in cost.c */
 extern void cost_init(void);
 
@@ -41,5 +58,14 @@ extern CostQuote *cost_price(const char *model, Jsonb *usage, int64 root_id, Tim
  * rate and price adjustments are those of the instant given (the hold's).
  */
 extern CostQuote *cost_price_by_card(int64 card_id, Jsonb *usage, int64 root_id, TimestampTz at);
+
+/*
+ * Finds the largest max_output_tokens, n and duration_seconds that are afforded, each
+ * with everything else as in the request, which the card has priced and which is not
+ * afforded itself. What does not matter for the price is left out, and that of which
+ * not even nothing is afforded.
+ */
+extern void cost_find_fits(int64 card_id, Jsonb *request, int64 root_id, TimestampTz at,
+						   CostAfford afford, void *arg, CostFits *fits);
 
 #endif /* XAVIER_QUOTA_COST_COST_H */

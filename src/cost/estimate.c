@@ -67,11 +67,15 @@ highest_price(const PlanLine *line)
 static void
 raise_to_dearest(const CardPlan *plan, Usage *usage, Assumptions *assumptions)
 {
-	const PlanLine *line = evaluate_find_line(plan, MEASURE_OUTPUT_TOKENS, usage);
-	int128 highest = line == NULL ? 0 : highest_price(line);
+	const PlanLine *line;
+	int128 highest;
 	int64 open = usage_get(usage, MEASURE_OUTPUT_TOKENS);
 	int dearest = -1;
 
+	if ((plan->priced & PARTS_OF_OUTPUT) == 0)
+		return;
+	line = evaluate_find_line(plan, MEASURE_OUTPUT_TOKENS, usage);
+	highest = line == NULL ? 0 : highest_price(line);
 	for (int i = MEASURE_OUTPUT_TOKENS + 1; i <= MEASURE_VIDEO_OUTPUT_TOKENS; i++)
 	{
 		open -= usage_get(usage, i);
@@ -186,9 +190,40 @@ estimate_usage(const CardPlan *plan, Jsonb *request, Estimate *estimate)
 		estimate->expected = *ceiling;
 		expect_output(&estimate->expected, output);
 	}
-	if ((plan->priced & PARTS_OF_OUTPUT) != 0)
-		raise_to_dearest(plan, ceiling, assumptions);
+	raise_to_dearest(plan, ceiling, assumptions);
 	if (!estimate->expects && usage_get(ceiling, MEASURE_OUTPUT_TOKENS) != 0 &&
 		(plan->priced & MEASURE_BIT(MEASURE_OUTPUT_TOKENS)) != 0)
 		usage_assume(assumptions, "expected: the ceiling, for want of expected_output_tokens");
+}
+
+/*
+ * estimate_try_ceiling
+ *		See estimate.h.
+ */
+bool
+estimate_try_ceiling(const CardPlan *plan, Usage *usage)
+{
+	Assumptions assumptions = {.count = 0};
+	int64 output = expected_output(plan, usage);
+
+	evaluate_derive(plan, usage, &assumptions);
+	bound_output(plan, usage, &assumptions);
+	if (!usage_parts_fit(usage) || output > usage_get(usage, MEASURE_OUTPUT_TOKENS))
+		return false;
+	raise_to_dearest(plan, usage, &assumptions);
+	return true;
+}
+
+/*
+ * estimate_output_key
+ *		See estimate.h.
+ */
+int
+estimate_output_key(const CardPlan *plan, const Usage *request)
+{
+	if ((plan->priced & MEASURE_BIT(MEASURE_OUTPUT_TOKENS)) == 0)
+		return -1;
+	if (!usage_has(request, MEASURE_MAX_OUTPUT_TOKENS) && usage_has(request, MEASURE_OUTPUT_TOKENS))
+		return MEASURE_OUTPUT_TOKENS;
+	return MEASURE_MAX_OUTPUT_TOKENS;
 }

@@ -20,7 +20,16 @@ typedef struct Estimate
  *
  * estimate_usage() reads a request and completes it. Errors: XQ201 if it is malformed,
  * lacks what the card prices, or nothing bounds its output.
+ *
+ * estimate_try_ceiling() completes a request like one that has been estimated, but
+ * with less of something. Returns false if it cannot be less: what the request says of
+ * its output would be more than the output.
+ *
+ * estimate_output_key() says by which key a request bounds its output; -1 if the card
+ * does not price output.
  */
 extern void estimate_usage(const CardPlan *plan, Jsonb *request, Estimate *estimate);
+extern bool estimate_try_ceiling(const CardPlan *plan, Usage *usage);
+extern int estimate_output_key(const CardPlan *plan, const Usage *request);
 
 #endif /* XAVIER_QUOTA_COST_ESTIMATE_H */

@@ -282,63 +282,71 @@ usage_infer_overlaps(Usage *usage, Assumptions *assumptions)
 }
 
 /*
- * usage_check_part
- *		Raises an error if a part is larger than its total.
+ * find_excess
+ *		Returns a part that makes the parts of its total more than the total, and the
+ *		total; -1 if there is none. Cached audio is part of both the cached and the
+ *		audio tokens, and counted once in the input.
  */
-static void
-usage_check_part(const Usage *usage, int part, int total, int64 sum)
+static int
+find_excess(const Usage *usage, int *total)
 {
-	if (sum <= usage_get(usage, total))
-		return;
-	usage_fail(measures[part].name,
-			   psprintf("The parts of %s are more than the whole.", measures[total].name),
-			   "A total includes all its parts: cached, cache-written, audio, image and video "
-			   "tokens of the input; reasoning, audio, image and video tokens of the output.");
+	int64 sums[MEASURE_CITATION_TOKENS] = {0};
+	int last[MEASURE_CITATION_TOKENS];
+
+	if ((usage->given & PARTS) == 0)
+		return -1;
+	for (uint64 rest = usage->given & PARTS; rest != 0; rest &= rest - 1)
+	{
+		int part = pg_rightmost_one_pos64(rest);
+
+		if (usage->micros[part] == 0)
+			continue;
+		sums[measures[part].part_of] += usage->micros[part];
+		last[measures[part].part_of] = part;
+	}
+	for (int i = 0; i < (int) lengthof(overlaps); i++)
+	{
+		int64 both = usage_get(usage, overlaps[i].part);
+
+		if (both == 0)
+			continue;
+		sums[overlaps[i].also] += both;
+		last[overlaps[i].also] = overlaps[i].part;
+		sums[MEASURE_INPUT_TOKENS] -= both;
+	}
+	for (*total = 0; *total < MEASURE_CITATION_TOKENS; (*total)++)
+	{
+		if (sums[*total] > usage_get(usage, *total))
+			return last[*total];
+	}
+	return -1;
 }
 
 /*
  * usage_check_parts
- *		Raises XQ201 if the parts of a total are more than the total. Cached audio is
- *		part of both the cached and the audio tokens, and counted once.
+ *		Raises XQ201 if the parts of a total are more than the total.
  */
 void
 usage_check_parts(const Usage *usage)
 {
-	int64 input = 0;
-	int64 output = 0;
-	int last_input = -1;
-	int last_output = -1;
+	int total;
+	int part = find_excess(usage, &total);
 
-	if ((usage->given & PARTS) == 0)
-		return;
-	for (int i = 0; i < (int) lengthof(overlaps); i++)
-	{
-		int64 part = usage_get(usage, overlaps[i].part);
+	if (part >= 0)
+		usage_fail(measures[part].name,
+				   psprintf("The parts of %s are more than the whole.", measures[total].name),
+				   "A total includes all its parts: cached, cache-written, audio, image and video "
+				   "tokens of the input; reasoning, audio, image and video tokens of the output.");
+}
 
-		usage_check_part(usage, overlaps[i].part, overlaps[i].total, part);
-		usage_check_part(usage, overlaps[i].part, overlaps[i].also, part);
-		input -= part;
-	}
-	for (uint64 rest = usage->given & PARTS; rest != 0; rest &= rest - 1)
-	{
-		int i = pg_rightmost_one_pos64(rest);
-		int64 part = usage->micros[i];
+/*
+ * usage_parts_fit
+ *		Whether no parts are more than their total.
+ */
+bool
+usage_parts_fit(const Usage *usage)
+{
+	int total;
 
-		if (part == 0)
-			continue;
-		if (measures[i].part_of == MEASURE_INPUT_TOKENS)
-		{
-			input += part;
-			last_input = i;
-		}
-		else if (measures[i].part_of == MEASURE_OUTPUT_TOKENS)
-		{
-			output += part;
-			last_output = i;
-		}
-	}
-	if (last_input >= 0)
-		usage_check_part(usage, last_input, MEASURE_INPUT_TOKENS, input);
-	if (last_output >= 0)
-		usage_check_part(usage, last_output, MEASURE_OUTPUT_TOKENS, output);
+	return find_excess(usage, &total) < 0;
 }

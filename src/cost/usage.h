@@ -69,6 +69,7 @@ extern int64 usage_read_quantity(const char *key, bool whole, const JsonbValue *
 extern void usage_read_parameter(Usage *usage, int parameter, const JsonbValue *value);
 extern void usage_infer_overlaps(Usage *usage, Assumptions *assumptions);
 extern void usage_check_parts(const Usage *usage);
+extern bool usage_parts_fit(const Usage *usage);
 extern int64 usage_multiply(int64 a, int64 b, const char *key);
 extern void usage_assume(Assumptions *assumptions, const char *text);
 extern void usage_assume_first(Assumptions *assumptions, const char *text);
