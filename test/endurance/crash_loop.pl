@@ -24,6 +24,7 @@ use lib "$FindBin::RealBin/../lib";
 
 use DBI;
 use List::Util qw(shuffle);
+use POSIX qw(WNOHANG);
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
@@ -76,7 +77,7 @@ sub start_server
 	$node = new_server(
 		"crash_loop_$number",
 		preload  => 'inject_commit,xavier_quota',
-		settings => "restart_after_crash = on\nxavier_quota.max_counters = 512\n");
+		settings => "restart_after_crash = on\nxavier_quota.max_counters = 256\n");
 	install_checks($node);
 	$node->safe_psql(
 		'postgres', q{
@@ -91,7 +92,7 @@ BEGIN
     FOREACH c IN ARRAY '{exact,any}'::text[] LOOP
         PERFORM quota.put_account(('company:' || c)::quota.scope, plan => CASE c WHEN 'any' THEN 'gold' END);
         PERFORM quota.put_account(('company:' || c || '/project:' || c)::quota.scope);
-        PERFORM quota.put_member(('company:' || c)::quota.scope, 'u' || i) FROM generate_series(1, 96) i;
+        PERFORM quota.put_member(('company:' || c)::quota.scope, 'u' || i) FROM generate_series(1, 192) i;
     END LOOP;
     PERFORM quota.set_limit('company:exact', 'in_flight', 20);
     PERFORM quota.set_limit('company:exact/project:exact', 'in_flight', 18);
@@ -163,6 +164,25 @@ sub count_notes
 
 	$text =~ s/.*^$after$//ms if defined $after;
 	return scalar(() = $text =~ /^$note$/mg);
+}
+
+# wait_for_clients(what, code, watch): until code says yes of every client; watch is called
+# all the while.
+sub wait_for_clients
+{
+	my ($what, $code, $watch) = @_;
+
+	poll_until(
+		sub {
+			$watch->() if $watch;
+			for my $name (keys %pids)
+			{
+				next if waitpid($pids{$name}, WNOHANG) == 0;
+				die "client $name has ended; see " . journal($name);
+			}
+			return !grep { !$code->($_) } keys %pids;
+		}, undef, 20) or die "clients are not $what";
+	return;
 }
 
 # collect: what the clients of a round have been told. Returns promises that were broken.
@@ -324,7 +344,7 @@ sub start_clients
 			journal => journal($name),
 			name    => $name,
 			seed    => $SEED + 100 * $round + $index,
-			users   => [ map { 'u' . (1 + ($index + 16 * $_) % 96) } 0 .. 5 ],
+			users   => [ map { 'u' . (1 + ($index + 16 * $_) % 192) } 0 .. 11 ],
 			holds   => \%holds,
 			round   => $round,
 			plan    => $plans{$name},
@@ -345,40 +365,40 @@ sub play
 	note($name);
 	raise_limits();
 	%pids = start_clients($round, $what, $whom, $point);
-	my @names = sort keys %pids;
 	my $database = DBI->connect('dbi:Pg:dbname=postgres;host=' . $node->host . ';port=' . $node->port,
 		'', '', { RaiseError => 1, PrintError => 0 });
 	my @wrong;
 
-	# Everybody works; the limits are looked at all the while.
-	poll_until(
+	# Everybody works, until one dies of itself or it is time.
+	wait_for_clients(
+		'served',
+		sub { return $what eq 'point' ? count_notes($_[0], 'lost') : count_notes($_[0], 'done') >= 5; },
 		sub {
 			my $rows = eval { $database->selectall_arrayref($EXCEEDED_NOW) } // [];
 
 			push @wrong, map { join ' ', 'exceeded:', map { $_ // '' } @$_ } @$rows;
-			return !grep { count_notes($_, $what eq 'point' ? 'lost' : 'done') < ($what eq 'point' ? 1 : 5) } @names;
-		}, undef, 20) or die "$name: clients are not served";
+		});
 	if ($what ne 'point')
 	{
 		usleep(rand 300_000);
 		strike($database, $what, $whom);
 	}
 	$database->{InactiveDestroy} = 1;
-
-	# Everybody has lost the connection, and is served again.
-	poll_until(
-		sub {
-			return !grep { count_notes($_, 'lost') == 0 || count_notes($_, 'done', 'lost') < 3 } @names;
-		}, undef, 20) or die "$name: clients are not served again";
+	wait_for_clients('served again',
+		sub { return count_notes($_[0], 'lost') && count_notes($_[0], 'done', 'lost') >= 3; });
 	kill 'USR1', values %pids;
 	waitpid $_, 0 for values %pids;
+
+	my @names = sort keys %pids;
 	%pids = ();
 
 	push @wrong, collect(@names);
 	check($name, @wrong);
 	is("@{ $told{fate} }", $FATE{$point}, "$name: the transaction that died is $FATE{$point}")
 	  if $what eq 'point' && $whom ne 'upkeep' && $FATE{$point};
-	note("$told{done} transactions, $told{refused} refusals, $told{failed} failed by what may happen");
+	note("$told{done} transactions, $told{refused} refusals, $told{failed} failed by what may happen; since the crash ",
+		$node->safe_psql('postgres',
+			q{SELECT format('%s counters loaded, %s evicted', counters_loaded, evictions) FROM quota.engine_stats}));
 	return;
 }
 

@@ -371,11 +371,13 @@ sub single { return { begin => '', end => '', calls => [ $_[0] ] }; }
 sub definition_plan
 {
 	my ($client) = @_;
-	my ($scope, $resource, $period) = @{
-		(   [ 'company:any', 'credit', 'month' ],
+	my ($scope, $resource, $period, $stays) = @{
+		(   [ 'company:any', 'credit', 'month', 1 ],
 			[ 'company:any/project:any', 'credit', 'day' ],
+			# In place of what every user has, and back again.
+			[ 'company:any/user:u1', 'credit', 'month' ],
 			[ 'company:exact', 'calls', 'lifetime' ],
-			[ 'company:exact/user:*', 'calls', 'month' ])[ rand 4 ] };
+			[ 'company:exact/user:*', 'calls', 'month' ])[ rand 5 ] };
 	my $amount = 1_000_000 + int rand 1_000_000;
 	my $call = {
 		text  => 'SELECT quota.set_limit(?::quota.scope, ?, ?::numeric, ?::quota.period)',
@@ -388,7 +390,7 @@ sub definition_plan
 WHERE l.scope::text = ? AND l.resource = ? AND l.period::text = ?},
 		bind  => [ $scope, $resource, $period ],
 		means => sub { return [ 'limit', $scope, $resource, $period, 'dropped' ]; },
-	} if $period ne 'month' && rand() < 0.5;
+	} if !$stays && rand() < 0.5;
 	$call = {
 		text => q{SELECT quota.put_plan('gold', ?::jsonb)},
 		bind => [ sprintf '[{"resource": "%s", "amount": %d}]', rand() < 0.5 ? 'storage' : 'credit', $amount ],
