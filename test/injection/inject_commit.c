@@ -1,7 +1,7 @@
 /*
  * inject_commit.c
- *		Kills the backend, or lets it pause, at a chosen point of the end of its
- *		transaction. For tests.
+ *		Kills the backend, lets it fail or pause, at a chosen point of the end of
+ *		its transaction. For tests.
  *
  * Transaction callbacks are called in the reverse of the order in which they
  * were registered. This library registers its own twice: in _PG_init(), and
@@ -57,6 +57,7 @@ static const struct config_enum_entry points[] = {
 };
 
 static int crash_at = POINT_NONE;
+static int fail_at = POINT_NONE;
 static int pause_at = POINT_NONE;
 static int pause_us = 1000;
 
@@ -75,6 +76,8 @@ pass(Point point)
 		pg_usleep(pause_us);
 	if (crash_at == (int) point)
 		kill(getpid(), SIGKILL);
+	if (fail_at == (int) point)
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("injected failure")));
 }
 
 static void
@@ -128,6 +131,9 @@ _PG_init(void)
 				 errhint("Put it before \"xavier_quota\" in \"shared_preload_libraries\".")));
 	DefineCustomEnumVariable("inject_commit.crash_at", "Kills the backend at this point.", NULL,
 							 &crash_at, POINT_NONE, points, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable("inject_commit.fail_at", "Raises an error at this point.",
+							 "After the transaction has committed that is the end of the server.",
+							 &fail_at, POINT_NONE, points, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomEnumVariable("inject_commit.pause_at", "Lets the backend wait at this point.", NULL,
 							 &pause_at, POINT_NONE, points, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("inject_commit.pause_us", "Sets how long it waits, in microseconds.",

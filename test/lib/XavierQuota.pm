@@ -44,9 +44,9 @@ max_connections = 100
 	return $node;
 }
 
-# install_checks(node, database): test.wait_until(), and test.mismatches(), which recounts
-# every limit from the rows of the ledger by its own rules: scopes compared as text, no
-# index, no roll-up.
+# install_checks(node, database): test.wait_until(); test.in_use(), which says what transactions
+# hold of the engine; and test.mismatches(), which recounts every limit from the rows of the
+# ledger by its own rules: scopes compared as text, no index, no roll-up.
 sub install_checks
 {
 	my ($node, $database) = @_;
@@ -71,6 +71,18 @@ BEGIN
         COMMIT;
         PERFORM pg_sleep(0.003);
     END LOOP;
+END
+$$;
+
+-- Locks that calls have taken and not given back, and counters in use, of all sessions.
+CREATE FUNCTION test.in_use() RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+    locks bigint := (SELECT count(*) FROM pg_locks l LEFT JOIN pg_class c ON c.oid IN (l.relation, l.classid)
+                     WHERE c.relnamespace = 'quota'::regnamespace
+                       AND (l.locktype = 'object' OR c.relname = 'global_lock'));
+BEGIN
+    RETURN format('%s locks, %s pinned', locks, (SELECT s.pinned FROM quota.engine_stats s));
 END
 $$;
 
@@ -308,6 +320,7 @@ sub start_server_in_background
 # usual time of tests). Its methods:
 #   query(sql)     what psql prints; dies of an error
 #   attempt(sql)   what psql prints, errors included
+#   send(sql)      does not wait for an answer
 #   backend        process id of its backend
 #   close
 sub open_session
@@ -347,6 +360,15 @@ sub attempt
 	$self->{psql}->pump until $self->{output} =~ s/^\Q$end\E\n\z//m or !$self->{psql}->pumpable;
 	chomp $self->{output};
 	return $self->{output};
+}
+
+sub send
+{
+	my ($self, $sql) = @_;
+
+	$self->{input} .= "$sql\n;\n";
+	$self->{psql}->pump_nb while length $self->{input};
+	return;
 }
 
 sub backend
