@@ -7,6 +7,7 @@ use strict;
 use warnings;
 
 use Exporter 'import';
+use FindBin;
 use IPC::Run ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -16,18 +17,21 @@ use Time::HiRes qw(usleep);
 our @EXPORT = qw(
   new_server install_checks poll_until differences mismatches contents balances
   open_session start_pgbench is_running write_script documented
-  find_bouncer start_bouncer kill_server start_server_in_background
+  find_bouncer start_bouncer kill_server start_server_in_background two_majors
 );
 
 # new_server(name, options): a running server with the library preloaded.
 #   preload    shared_preload_libraries, if not the usual ones
 #   settings   text for postgresql.conf
 #   init       arguments of PostgreSQL::Test::Cluster->init
+#   prefix     of another installation of PostgreSQL, above its bin/
+#   started    0 to leave it stopped
 # The extension is created in database postgres, unless create is 0.
 sub new_server
 {
 	my ($name, %options) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $node = PostgreSQL::Test::Cluster->new($name,
+		$options{prefix} ? (install_path => $options{prefix}) : ());
 	my $preload = $options{preload} // 'pg_cron,xavier_quota';
 
 	$node->init(%{ $options{init} // {} });
@@ -39,6 +43,7 @@ log_statement = none
 jit = off
 max_connections = 100
 ) . ($options{settings} // ''));
+	return $node if !($options{started} // 1);
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION xavier_quota') if $options{create} // 1;
 	return $node;
@@ -88,7 +93,8 @@ $$;
 
 CREATE FUNCTION test.mismatches() RETURNS SETOF text
 LANGUAGE sql VOLATILE
-BEGIN ATOMIC
+-- As text: what is parsed beforehand is restored by pg_upgrade before our operators are.
+AS $$
     WITH facts AS (
         SELECT e.scope::text AS scope, e.user_id, e.model, e.held_at, c.key AS resource,
                c.value::numeric AS used, 0 AS held
@@ -119,9 +125,33 @@ BEGIN ATOMIC
     FROM recount r
     WHERE (r.used, r.held) IS DISTINCT FROM (r.events_used, r.holds_held)
     ORDER BY 1;
-END;
+$$;
 });
 	return;
+}
+
+# major(prefix): the version of an installation, if it has the extension.
+sub major
+{
+	my ($prefix) = @_;
+	my ($version) = eval { run_command([ "$prefix/bin/postgres", '--version' ]) };
+	my ($library) = eval { run_command([ "$prefix/bin/pg_config", '--pkglibdir' ]) };
+
+	return undef if !$library || !-e "$library/xavier_quota.so";
+	return $version =~ /(\d+)/ ? $1 : undef;
+}
+
+# two_majors: the directories above bin/ of this version of PostgreSQL and of another one, the
+# earlier first; nothing if there is no other. It is any that test/run has built in the same
+# checkout, or the one in OTHER_POSTGRES, with the extension installed.
+sub two_majors
+{
+	my ($bin) = run_command([ 'pg_config', '--bindir' ]);
+	my $own = $bin =~ s{/bin$}{}r;
+	my ($other) = grep { (major($_) // major($own)) != major($own) }
+	  $ENV{OTHER_POSTGRES} // glob("$FindBin::RealBin/../../../../pg*/usr/lib/postgresql/*");
+
+	return defined $other ? sort { major($a) <=> major($b) } $own, $other : ();
 }
 
 # differences(node): what quota.verify() finds; empty when all is well.

@@ -138,6 +138,7 @@ my %writes = (
 	deny_model => q{SELECT quota.deny_model('company:acme', 'n*')},
 	drop_limit => "SELECT quota.drop_limit($limit)",
 	drop_member => q{SELECT quota.drop_member('company:acme', 'ann')},
+	drop_model_alias => q{SELECT quota.drop_model_alias('x')},
 	drop_model_rule => q{SELECT quota.drop_model_rule('company:acme', 'x*')},
 	extend => qq{SELECT quota.extend('$open', ttl => '1 hour')},
 	grant_access => q{SELECT quota.grant_access('service', 'service')},
@@ -145,8 +146,10 @@ my %writes = (
 	    "output_cost_per_token": 1e-6}}')},
 	put_account => q{SELECT quota.put_account('company:new')},
 	put_member => q{SELECT quota.put_member('company:acme', 'bob')},
+	put_model_alias => q{SELECT quota.put_model_alias('y', 'm1')},
 	put_plan => q{SELECT quota.put_plan('new', '[]')},
 	put_resource => q{SELECT quota.put_resource('images', 'image', 'flow', 'Images')},
+	rebuild_usage => 'SELECT quota.rebuild_usage(NULL, \'-infinity\')',
 	release => qq{SELECT quota.release('$open')},
 	reload => 'SELECT quota.reload()',
 	reserve => q{SELECT quota.reserve('ann', 'apollo', 'm1', '{"input_tokens": 1000}')},
@@ -166,7 +169,7 @@ my @reads = qw(can_execute_generation check check_amount estimate hold now price
 my @others = qw(schedule_jobs unschedule_jobs);
 
 $primary->safe_psql('postgres', q{CREATE ROLE service; SELECT quota.grant_access('service', 'service')});
-$primary->safe_psql('postgres', q{SELECT quota.deny_model('company:acme', 'x*')});
+$primary->safe_psql('postgres', q{SELECT quota.deny_model('company:acme', 'x*'), quota.put_model_alias('x', 'm1')});
 $primary->wait_for_catchup($standby);
 is( $primary->safe_psql(
 		'postgres', q{SELECT string_agg(DISTINCT proname, ' ' ORDER BY proname) FROM pg_proc

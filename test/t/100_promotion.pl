@@ -339,7 +339,7 @@ for my $commit ('on', 'remote_apply')
 	wait_for_clients(qr/^refused\n/m, 1 .. $CLIENTS);
 	wait_for_clients(qr/^kept\n/m, 'upkeep');
 	knows_at_once($primary, $standby) if $commit eq 'remote_apply';
-	$primary->stop('immediate');
+	kill_server($primary);
 	$standby->promote;
 
 	# What was reached is reached still; then it is raised, and reached again.

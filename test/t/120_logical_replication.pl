@@ -16,11 +16,13 @@ use Test::More;
 use XavierQuota;
 
 my $settings = "xavier_quota.clock = '2026-03-20 12:34:56'\n";
-my $source =
-  new_server('source', settings => $settings, init => { allows_streaming => 'logical' });
+# The copy is of a later major version, where there is one.
+my ($old, $new) = two_majors();
+my $source = new_server('source',
+	prefix => $old, settings => $settings, init => { allows_streaming => 'logical' });
 my $workers = "wal_retrieve_retry_interval = '50ms'\nmax_sync_workers_per_subscription = 4\nmax_logical_replication_workers = 8\n";
 my $analytics = new_server('analytics', preload => '', settings => $workers, create => 0);
-my $target = new_server('target', settings => $settings . $workers, create => 0);
+my $target = new_server('target', prefix => $new, settings => $settings . $workers, create => 0);
 my $session = open_session($source);
 
 install_checks($source);
