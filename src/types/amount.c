@@ -50,7 +50,8 @@ amount_make(const AmountEntry *entries, int count)
 	{
 		AmountEntry *last = merged_count == 0 ? NULL : &merged[merged_count - 1];
 
-		Assert(is_identifier(sorted[i].resource));
+		/* Not only identifiers: what the engine itself counts, in memory, has other names. */
+		Assert(sorted[i].resource[0] != '\0' && strlen(sorted[i].resource) < RESOURCE_NAME_SIZE);
 		micros_check(sorted[i].micros, sorted[i].resource);
 		if (last != NULL && strcmp(last->resource, sorted[i].resource) == 0)
 			last->micros = micros_check(last->micros + sorted[i].micros, last->resource);
