@@ -345,7 +345,8 @@ SET enable_hashjoin = off;
 SET enable_mergejoin = off;
 SET enable_material = off;
 EXPLAIN (COSTS off)
-SELECT count(*) FROM paths p JOIN scope_type_tree t ON t.scope <@ p.scope WHERE p.id = 1;
+SELECT count(*) FROM (VALUES ('company:c4'::quota.scope), ('company:c5/project:p5')) AS v (scope)
+JOIN scope_type_tree t ON t.scope <@ v.scope;
 SELECT count(*) FROM (VALUES ('company:c4'::quota.scope), ('company:c5/project:p5')) AS v (scope)
 JOIN scope_type_tree t ON t.scope <@ v.scope;
 SELECT count(*) FROM (VALUES ('company:c4/project:p1'::quota.scope), ('company:c5/project:p5')) AS v (scope)

@@ -244,7 +244,6 @@ lock_exclusive_bounded(bool global, uint32 root_hash)
 {
 	MemoryContext context = CurrentMemoryContext;
 	LOCKTAG tag;
-	LOCKMODE mode = global ? ShareRowExclusiveLock : AccessExclusiveLock;
 	volatile int saved_timeout = LockTimeout;
 
 	if (global)
@@ -275,7 +274,9 @@ lock_exclusive_bounded(bool global, uint32 root_hash)
 				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 				 errmsg("could not change what is counted while operations are in progress"),
 				 errdetail("Waited %d ms for the transactions of these processes to end: %s.",
-						   definition_lock_timeout_ms, describe_blockers(&tag, mode)),
+						   definition_lock_timeout_ms,
+						   describe_blockers(&tag,
+											 global ? ShareRowExclusiveLock : AccessExclusiveLock)),
 				 errhint("Try again, end those transactions, or increase "
 						 "\"xavier_quota.definition_lock_timeout\".")));
 	}
