@@ -13,14 +13,23 @@
 #   BIN       programs of the private PostgreSQL          SRC    the copy of the tree
 #   SOCKETS   directory of all sockets, open to RUN_AS alone
 #   FRESH     not empty: build from scratch
+#
+# What is not usual about a build (test/lib/variants.sh):
+#
+#   VARIANT      its name, which HOME_PG carries too
+#   POSTGRES     directory of the PostgreSQL that is copied, instead of the machine's
+#   COPT         flags of the compiler, added to the usual ones
+#   ENVIRONMENT  what its programs find in their environment: NAME=VALUE ...
 
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
+. "$ROOT/test/lib/debian.sh"
 RUN=$ROOT/.run
 LOG=$RUN/log
-WORK= SOCKETS= FRESH=
-SERVERS=()
+WORK= SOCKETS= FRESH= VARIANT= POSTGRES= COPT=
+SERVERS=() ENVIRONMENT=()
+ARGUMENTS=("$@")
 
 # Nothing of the caller's environment decides which server is talked to.
 for name in "${!PG@}"; do unset "$name"; done
@@ -43,16 +52,16 @@ as_root() {
     elif command -v sudo >/dev/null; then
         sudo "$@"
     else
-        fail "must install packages: run it as root, or install sudo"
+        fail "must be root for this: run it as root, or install sudo"
     fi
 }
 
 # as_user COMMAND...: runs a program (not a shell function) as RUN_AS, without our lock.
 as_user() {
     if [ "$(id -un)" = "$RUN_AS" ]; then
-        "$@" 9>&-
+        env "${ENVIRONMENT[@]}" "$@" 9>&-
     else
-        runuser -u "$RUN_AS" -- env HOME="$WORK" "$@" 9>&-
+        runuser -u "$RUN_AS" -- env HOME="$WORK" "${ENVIRONMENT[@]}" "$@" 9>&-
     fi
 }
 
@@ -72,20 +81,23 @@ is_installed() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
 
+has_package() {
+    [ -n "$(apt-cache show "$1" 2>/dev/null)" ]
+}
+
 # The version asked for, else the newest that is installed, else the distribution's.
 choose_version() {
-    local wanted=$1 version depends
+    local version depends
 
-    PG=$wanted
-    if [ -z "$PG" ]; then
-        for version in 15 16 17 18; do
-            [ ! -x "/usr/lib/postgresql/$version/bin/postgres" ] || PG=$version
-        done
-    fi
-    if [ -z "$PG" ]; then
-        if [ -z "$(apt-cache show postgresql 2>/dev/null)" ]; then
-            logged apt-update as_root apt-get -qq update
+    PG=$1
+    for version in 15 16 17 18; do
+        if [ -z "$1" ] && [ -x "/usr/lib/postgresql/$version/bin/postgres" ]; then
+            PG=$version
         fi
+    done
+    [ -n "$PG" ] && [ -x "/usr/lib/postgresql/$PG/bin/postgres" ] || has_package postgresql ||
+        logged apt-update as_root apt-get -qq update
+    if [ -z "$PG" ]; then
         depends=$(apt-cache depends postgresql)
         [[ $depends =~ Depends:\ postgresql-([0-9]+) ]] || fail "apt knows no package postgresql"
         PG=${BASH_REMATCH[1]}
@@ -94,6 +106,8 @@ choose_version() {
         15 | 16 | 17 | 18) ;;
         *) fail "PostgreSQL 15 to 18 is supported, not \"$PG\"" ;;
     esac
+    [ -x "/usr/lib/postgresql/$PG/bin/postgres" ] || has_package "postgresql-$PG" ||
+        run_in_release "$PG"
 }
 
 # require PACKAGE...: a name ending in ? is installed only where it can be had.
@@ -105,7 +119,7 @@ require() {
             continue
         elif [ "$package" = "${package%\?}" ]; then
             missing+=("$package")
-        elif [ -n "$(apt-cache show "${package%\?}" 2>/dev/null)" ]; then
+        elif has_package "${package%\?}"; then
             wanted+=("$package")
         fi
     done
@@ -123,7 +137,9 @@ open_work() {
     RUN_AS=$(id -un)
     if [ "$EUID" = 0 ]; then
         RUN_AS=postgres
-        chown -hR "$RUN_AS" "$RUN"
+        chown "$RUN_AS" "$RUN"
+        chown -hR "$RUN_AS" "$LOG"
+        find "$RUN" -mindepth 1 -maxdepth 1 -name 'pg*' -exec chown -hR "$RUN_AS" {} +
     fi
     WORK=$RUN
     if ! as_user test -w "$RUN" 2>/dev/null; then
@@ -135,19 +151,24 @@ open_work() {
     SOCKETS=$(mktemp -d /tmp/xavier_quota.XXXXXX)
     [ "$EUID" != 0 ] || chown "$RUN_AS" "$SOCKETS"
 
-    HOME_PG=$WORK/pg$PG
-    BIN=$HOME_PG/usr/lib/postgresql/$PG/bin
-    SRC=$HOME_PG/src
-    export PATH="$BIN:$PATH"
+    open_home
     cd "$WORK"
-    as_user mkdir -p "$SRC"
 
     # What a run that was killed has left running.
     local pid_file
-    for pid_file in "$HOME_PG"/*/postmaster.pid; do
+    for pid_file in "$WORK"/pg*/*/postmaster.pid; do
         [ ! -e "$pid_file" ] || SERVERS+=("$(dirname "$pid_file")")
     done
     stop_servers
+}
+
+# open_home: the directories of this version and variant.
+open_home() {
+    HOME_PG=$WORK/pg$PG${VARIANT:+-$VARIANT}
+    BIN=$HOME_PG/usr/lib/postgresql/$PG/bin
+    SRC=$HOME_PG/src
+    export PATH="$BIN:$PATH"
+    as_user mkdir -p "$SRC"
 }
 
 close_work() {
@@ -167,12 +188,17 @@ close_work() {
 
 # Build ------------------------------------------------------------------------
 
-# A PostgreSQL of our own: programs are copied, because they find their
-# directories by where they really are; all else is linked.
+# A PostgreSQL of our own. Of the machine's, programs are copied, because they find their
+# directories by where they really are, and all else is linked.
 copy_postgres() {
     local lib=usr/lib/postgresql/$PG share=usr/share/postgresql/$PG
 
     rm -rf "$HOME_PG/usr"
+    if [ -n "$POSTGRES" ]; then
+        as_user mkdir -p "$HOME_PG/$lib"
+        as_user cp -a "$POSTGRES/." "$HOME_PG/$lib/"
+        return 0
+    fi
     mkdir -p "$HOME_PG/$lib/lib" "$HOME_PG/$share/extension"
     cp -a "/$lib/bin" "$HOME_PG/$lib/"
     ln -s /usr/include "$HOME_PG/usr/include"
@@ -185,14 +211,19 @@ copy_postgres() {
     chown -hR "$RUN_AS" "$HOME_PG/usr"
 }
 
+# tree_files: the files of the checkout that are not made from others, each ended by a zero byte.
+tree_files() {
+    (cd "$ROOT" && find . -regextype posix-extended \
+        -regex '\./(\.git|\.run|results|output_iso|tmp_check|log)' -prune -o \
+        -type f ! -regex '.*\.(o|bc|so)|\./(xavier_quota--.*\.sql|regression\..*)' -print0 |
+        sort -z)
+}
+
 # The copy of the tree keeps its objects from run to run, unless a file has come or gone.
 copy_tree() {
     local list=$HOME_PG/files
 
-    (cd "$ROOT" && find . -regextype posix-extended \
-        -regex '\./(\.git|\.run|results|output_iso|tmp_check|log)' -prune -o \
-        -type f ! -regex '.*\.(o|bc|so)|\./(xavier_quota--.*\.sql|regression\..*)' -print0 |
-        sort -z) > "$list.new"
+    tree_files > "$list.new"
     if [ -n "$FRESH" ] || ! cmp -s "$list" "$list.new" || [ ! -e "$SRC/Makefile" ]; then
         rm -rf "$SRC"
         as_user mkdir -p "$SRC"
@@ -203,11 +234,11 @@ copy_tree() {
 
 in_tree() {
     as_user make --no-print-directory -C "$SRC" \
-        PG_CONFIG="$BIN/pg_config" with_llvm=no "$@"
+        PG_CONFIG="$BIN/pg_config" COPT="$COPT" with_llvm=no "$@"
 }
 
 build() {
-    say "building and installing into a private copy of PostgreSQL $PG"
+    say "building and installing into a private copy of PostgreSQL $PG${VARIANT:+ ($VARIANT)}"
     copy_postgres
     copy_tree
     logged build in_tree -s -j "$(nproc)" all

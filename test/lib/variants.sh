@@ -1,0 +1,104 @@
+# variants.sh: the suite on a build that finds what the usual one cannot. Sourced by test/run.
+#
+#   assertions   PostgreSQL with its assertions, freed memory overwritten
+#
+# A variant is a function variant_NAME, called with variables of its own of these names. It
+# sets what is not usual (see setup.sh), builds, and leaves the steps to test/run:
+#
+#   POSTGRES, COPT, ENVIRONMENT   see setup.sh
+#   REGRESS                       the files of sql/ to run; all, if empty
+
+# in_variant NAME COMMAND...: runs steps of test/run on the variant.
+in_variant() {
+    local VARIANT=$1 POSTGRES= COPT= ENVIRONMENT=() REGRESS= HOME_PG BIN SRC PATH=$PATH
+    local LOG=$RUN/log/$1
+
+    shift
+    as_user mkdir -p "$LOG"
+    open_home
+    "variant_$VARIANT"
+    "$@"
+}
+
+variant_assertions() {
+    postgres_from_source
+    build
+    build_injection
+}
+
+# PostgreSQL from source -------------------------------------------------------
+
+# USE_VALGRIND tells valgrind about the memory contexts, and costs next to nothing without it.
+CHECKS="-DUSE_VALGRIND"
+
+# postgres_from_source: sets POSTGRES to a PostgreSQL with all checks, built from Debian's
+# source package. It is kept, and built again only for another version of the package.
+postgres_from_source() {
+    local home=$WORK/pg$PG-source
+    local key="$(dpkg-query -W -f '${Version}' "postgresql-$PG") $CHECKS" start=$SECONDS
+
+    POSTGRES=$home/postgresql
+    [ "$(cat "$home/key" 2>/dev/null)" != "$key" ] || return 0
+    say "building PostgreSQL $PG with assertions: some minutes, once"
+    require dpkg-dev bison flex valgrind
+    rm -rf "$home"
+    as_user mkdir -p "$home"
+    fetch_source "$home/apt" "$home/tree"
+    (
+        cd "$home/tree"
+        logged configure as_user ./configure -q --prefix="$POSTGRES" \
+            --enable-cassert --enable-debug --enable-tap-tests \
+            --without-readline --without-zlib --without-icu \
+            CFLAGS="-O1 -g -fno-omit-frame-pointer" CPPFLAGS="$CHECKS"
+        logged postgres as_user make -s -j "$(nproc)" -C src all
+        logged postgres-install as_user make -s -C src install
+    )
+    as_user cp "$home/tree/src/tools/valgrind.supp" "$POSTGRES/"
+    add_extensions
+    rm -rf "$home/tree" "$home/apt"
+    as_user tee "$home/key" <<< "$key" > /dev/null
+    say "built in $((SECONDS - start)) seconds"
+}
+
+# fetch_source APT TREE: unpacks the newest source package of PostgreSQL that can be had.
+# apt works in a directory of its own, from the machine's sources read as sources of source
+# packages, and with all other settings as they are.
+fetch_source() {
+    local apt=$1 tree=$2 file version
+    local options=(-o "Dir::Etc::sourcelist=$apt/sources.list" -o "Dir::Etc::sourceparts=$apt/parts"
+        -o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o APT::Sandbox::User=root)
+
+    as_user mkdir -p "$apt/parts" "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/files"
+    { cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null || true; } |
+        sed -nE 's/^[[:space:]]*deb[[:space:]]/deb-src /p' |
+        as_user tee "$apt/sources.list" > /dev/null
+    for file in /etc/apt/sources.list.d/*.sources; do
+        [ ! -e "$file" ] || sed 's/^Types:.*/Types: deb-src/' "$file" |
+            as_user tee "$apt/parts/$(basename "$file")" > /dev/null
+    done
+    # A source without source packages is no failure if another one has them.
+    as_user apt-get -qq "${options[@]}" update > "$LOG/source.log" 2>&1 || true
+    cd "$apt/files"
+    for version in $(as_user apt-cache "${options[@]}" showsrc --only-source "postgresql-$PG" 2>/dev/null |
+        sed -n 's/^Version: //p' | sort -ruV); do
+        if as_user apt-get -qq "${options[@]}" source --download-only \
+            "postgresql-$PG=$version" >> "$LOG/source.log" 2>&1; then
+            say "source package postgresql-$PG $version"
+            logged unpack as_user dpkg-source -x postgresql-"$PG"_*.dsc "$tree"
+            cd "$WORK"
+            return 0
+        fi
+        say "no source of postgresql-$PG $version can be had"
+    done
+    tail -n 20 "$LOG/source.log" >&2
+    fail "apt has no source package postgresql-$PG: its sources must have source packages too"
+}
+
+# add_extensions: those that the suite needs, as the machine has them. pgTAP is SQL alone;
+# pg_cron touches no structure that assertions change.
+add_extensions() {
+    local lib=/usr/lib/postgresql/$PG/lib share=/usr/share/postgresql/$PG/extension
+
+    as_user cp "$lib/pg_cron.so" "$POSTGRES/lib/"
+    as_user cp "$share"/pg_cron* "$share"/pgtap* "$POSTGRES/share/extension/"
+}
