@@ -29,13 +29,15 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-use LedgerCalls qw(amount_text credits);
+use LedgerCalls qw(amount_text);
 use LedgerClient;
 use XavierQuota;
 
 my $ROUNDS = $ENV{AMOUNT} // 25;
 my $SEED = $ENV{CRASH_SEED} // int rand 1_000_000_000;
 my $CLIENTS = 16;
+# More than there is room for: counters are evicted and loaded.
+my $USERS = 128;
 # So many rounds on one server: then another one, so that the recount stays short.
 my $SERIES = 25;
 
@@ -80,19 +82,19 @@ sub start_server
 		settings => "restart_after_crash = on\nxavier_quota.max_counters = 256\n");
 	install_checks($node);
 	$node->safe_psql(
-		'postgres', q{
+		'postgres', qq{
 SELECT quota.set_rate_card('writer', '{"mode": "chat", "max_output_tokens": 10000, "lines": [
     {"meter": "input_tokens", "price": "0.00001"}, {"meter": "output_tokens", "price": "0.00002"}]}');
 SELECT quota.put_resource('in_flight', 'generation', 'concurrency', 'Generations that run now');
 SELECT quota.put_plan('gold', '[{"resource": "credit", "amount": 1000000}]');
-DO $$
+DO \$\$
 DECLARE
     c text;
 BEGIN
     FOREACH c IN ARRAY '{exact,any}'::text[] LOOP
         PERFORM quota.put_account(('company:' || c)::quota.scope, plan => CASE c WHEN 'any' THEN 'gold' END);
         PERFORM quota.put_account(('company:' || c || '/project:' || c)::quota.scope);
-        PERFORM quota.put_member(('company:' || c)::quota.scope, 'u' || i) FROM generate_series(1, 192) i;
+        PERFORM quota.put_member(('company:' || c)::quota.scope, 'u' || i) FROM generate_series(1, $USERS) i;
     END LOOP;
     PERFORM quota.set_limit('company:exact', 'in_flight', 20);
     PERFORM quota.set_limit('company:exact/project:exact', 'in_flight', 18);
@@ -101,7 +103,7 @@ BEGIN
     PERFORM quota.set_limit('company:any', 'credit', 1000000);
     PERFORM quota.set_limit('company:any/user:*', 'credit', 1000000);
     PERFORM quota.set_limit('company:any/project:any/user:*', 'calls', 1000000);
-END $$;
+END \$\$;
 CREATE UNLOGGED TABLE expected (
     what text, id text, seq int, kind text, held text, charged text, short boolean);
 });
@@ -242,16 +244,18 @@ sub ledger_differs
 	return $node->safe_psql('postgres', "TRUNCATE expected;\n\\copy expected FROM '$file'\n$COMPARE");
 }
 
-# Limits of company:exact that stand above what they allow: all, and those of a few levels.
-my $EXCEEDED = q{
-SELECT l.scope, l.user_id, l.resource, l.used, l.held, l."limit" FROM quota.admin_limits AS l
-WHERE l.root = 'company:exact' AND l.used + l.held > l."limit"};
-my $EXCEEDED_NOW = q{
-SELECT l.scope, a.share, l.resource, l.used, l.held, l."limit"
-FROM (VALUES ('company:exact', NULL), ('company:exact/project:exact', NULL), ('company:exact', 'u1'),
-             ('company:exact/project:exact', 'u2')) AS a (scope, share),
-     LATERAL quota._limit_levels(a.scope::quota.scope, a.share) AS l
+# exceeded(shares): a query for the limits of company:exact that stand above what they allow:
+# those of the company and the project, and of so many users in each.
+sub exceeded
+{
+	my ($shares) = @_;
+	return qq{
+SELECT l.scope, s.share, l.resource, l.used, l.held, l."limit"
+FROM (VALUES ('company:exact'), ('company:exact/project:exact')) AS a (scope),
+     LATERAL (SELECT NULL UNION ALL SELECT 'u' || i FROM generate_series(1, $shares) AS i) AS s (share),
+     LATERAL quota._limit_levels(a.scope::quota.scope, s.share) AS l
 WHERE l.used + l.held > l."limit"};
+}
 
 sub check
 {
@@ -263,7 +267,7 @@ sub check
 		$what, map { scalar keys %{ $expected{$_} } } qw(holds events keys));
 	is(mismatches($node), '', "$what: limits say what the ledger adds up to");
 	is(differences($node), '', "$what: counters equal the tables");
-	is($node->safe_psql('postgres', $EXCEEDED), '', "$what: no limit is exceeded");
+	is($node->safe_psql('postgres', exceeded($USERS)), '', "$what: no limit is exceeded");
 	is($node->safe_psql('postgres', 'SELECT pinned FROM quota.engine_stats'), '0',
 		"$what: no counter is pinned");
 	cmp_ok($told{refused}, '>', 0, "$what: limits were reached");
@@ -344,14 +348,14 @@ sub start_clients
 			journal => journal($name),
 			name    => $name,
 			seed    => $SEED + 100 * $round + $index,
-			users   => [ map { 'u' . (1 + ($index + 16 * $_) % 192) } 0 .. 11 ],
+			users   => [ map { 'u' . (1 + ($index + $CLIENTS * $_) % $USERS) } 0 .. $USERS / $CLIENTS - 1 ],
 			holds   => \%holds,
 			round   => $round,
 			plan    => $plans{$name},
 			pace_us => $name =~ /^load/ ? 0 : 30_000,
 			setup   => [ "SET inject_commit.pause_us = $pause_us", "SET inject_commit.pause_at = $pause" ],
 			$name eq $struck
-			? (crash_at => $point, crash_after => 10 + int rand 40, fate => exists $FATE{$point} && $whom ne 'upkeep')
+			? (crash_at => $point, crash_after => 5 + int rand 25, fate => exists $FATE{$point} && $whom ne 'upkeep')
 			: ());
 	}
 	return %started;
@@ -374,7 +378,7 @@ sub play
 		'served',
 		sub { return $what eq 'point' ? count_notes($_[0], 'lost') : count_notes($_[0], 'done') >= 5; },
 		sub {
-			my $rows = eval { $database->selectall_arrayref($EXCEEDED_NOW) } // [];
+			my $rows = eval { $database->selectall_arrayref(exceeded(2)) } // [];
 
 			push @wrong, map { join ' ', 'exceeded:', map { $_ // '' } @$_ } @$rows;
 		});

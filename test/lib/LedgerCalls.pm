@@ -9,8 +9,7 @@
 #   text, bind   the SQL, and its parameters (behind the hold's id, if there is a hold)
 #   hold         the name of the hold that it needs
 #   name, opens  the name of the hold that it makes, within the transaction, and what it is
-#   key          its idempotency key
-#   repeatable   whether a repetition says so: it has a key, or closes a hold
+#   repeatable   whether a repetition says that it is one: it has a key, or closes a hold
 #   sqlstate     the error that it must end in
 #   mark         of a savepoint: savepoint, rollback to, release
 #   means        code(client, transaction, row): the effects of the answer
@@ -31,7 +30,7 @@ use warnings;
 
 use Exporter 'import';
 
-our @EXPORT_OK = qw(amount_text credits random_plan definition_plan upkeep_plan witness);
+our @EXPORT_OK = qw(amount_text witness);
 
 # credits(thousandths): as the type amount prints them.
 sub credits
@@ -103,7 +102,6 @@ sub reserve
 		bind       => \@bind,
 		name       => $name,
 		opens      => \%hold,
-		key        => $key,
 		repeatable => defined $key,
 		means      => sub {
 			my ($client, $transaction, $row) = @_;
@@ -233,7 +231,6 @@ sub fact
 	return {
 		text       => receipt_of($call),
 		bind       => [ @bind, $key ],
-		key        => $key,
 		repeatable => defined $key,
 		means      => sub {
 			my ($client, $transaction, $row) = @_;

@@ -102,7 +102,7 @@ sub work
 		}
 
 		my $plan = $self->{plan}->($self);
-		if ($self->{armed} && $self->{fate})
+		if ($self->{armed} && $self->{fate} && !$plan->{calls}[0]{sqlstate})
 		{
 			unshift @{ $plan->{calls} }, witness($self);
 			@$plan{qw(begin end)} = ('BEGIN', 'COMMIT') if $plan->{begin} eq '';
@@ -195,7 +195,7 @@ sub take_mark
 	return;
 }
 
-# Whether an error is one that the call must end in, or one that may happen.
+# After an error: whether it is the one that the call must end in.
 sub is_mistake
 {
 	my ($self, $call) = @_;
@@ -230,7 +230,7 @@ sub attempt
 			die $@ if $plan->{begin} eq '' || !$self->is_mistake($call);
 		}
 		$transaction->{state} = 'unknown' if $plan->{end} eq 'COMMIT';
-		$self->{db}->do($plan->{end}) if $plan->{end};
+		$self->end($plan->{end}) if $plan->{end};
 		1;
 	};
 	if ($complete)
@@ -253,6 +253,18 @@ sub attempt
 	}
 	eval { $self->{db}->do('ROLLBACK') } if $plan->{begin};
 	return $transaction;
+}
+
+# end(text): COMMIT or ROLLBACK. The end of a transaction that has failed is called ROLLBACK
+# by the server, whatever was asked for.
+sub end
+{
+	my ($self, $text) = @_;
+	my $statement = $self->{db}->prepare($text, { pg_server_prepare => 0 });
+
+	$statement->execute;
+	$self->expect('end of a transaction', $statement->{pg_cmd_status}, $text);
+	return;
 }
 
 # After an error: whether it was the last one of the connection.
