@@ -71,7 +71,7 @@ for my $view (split /\n/,
 	# Each server counts its own refusals, in memory.
 	$questions{$view} = "SELECT (to_jsonb(v) - 'denied')::text FROM $view v ORDER BY 1";
 }
-my $asked = open_session($standby);
+my ($there, $asked) = map { open_session($_) } $primary, $standby;
 
 # compare(when, remaining): that both give the same answers, an open session of the standby
 # included; and what is left.
@@ -82,8 +82,7 @@ sub compare
 	$primary->wait_for_catchup($standby);
 	for my $question (sort keys %questions)
 	{
-		is($asked->attempt($questions{$question}),
-			$primary->safe_psql('postgres', $questions{$question}),
+		is($asked->attempt($questions{$question}), $there->query($questions{$question}),
 			"$when: $question on the standby is as on the primary");
 	}
 	is(mismatches($standby), '', "$when: which is what the rows of its ledger add up to");
@@ -267,6 +266,7 @@ SELECT quota.set_rate_card('m1', '{"mode": "chat", "max_output_tokens": 1000, "l
     {"meter": "input_tokens", "price": "0.000005"}, {"meter": "output_tokens", "price": "0.000008"}]}', '2026-03-02');
 SELECT quota.put_account('company:acme/project:hera');
 });
+$there->close;
 my $last_verdict = $primary->safe_psql('postgres', $verdict);
 my $lost = open_session($primary);
 $before = left(92.7994, 3, 51.7994, 81.7994);

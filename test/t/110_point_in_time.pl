@@ -84,7 +84,7 @@ sub wait_for_answers
 			sub {
 				$client->{handle}->pumpable or die 'a client has ended: ' . (answers($client))[-1];
 				return answers($client) >= $wanted;
-			}) or die 'clients are not served';
+			}, undef, 50) or die 'clients are not served';
 	}
 	return;
 }

@@ -73,30 +73,26 @@ CALL quota.run_maintenance();
 	return;
 }
 
-# rows(node, table): all its rows, as text. What a server has emptied itself is not asked.
+# rows(node, tables): all their rows, as text. What a server has emptied itself is not asked.
 sub rows
 {
-	my ($node, $table) = @_;
-	my $where = $table eq 'audit' ? "WHERE operation <> 'TRUNCATE'" : '';
+	my ($node, @tables) = @_;
 
-	return split /\n/, $node->safe_psql('postgres', "SELECT t::text FROM quota.$table t $where");
+	return split /\n/, $node->safe_psql('postgres', join ' UNION ALL ',
+		map { "SELECT '$_: ' || t::text FROM quota.$_ t" . ($_ eq 'audit' ? q{ WHERE operation <> 'TRUNCATE'} : '') } @tables);
 }
 
 # same(node, subscription, when, tables): that a subscriber has the rows of the source.
 sub same
 {
 	my ($node, $subscription, $when, @tables) = @_;
+	my %balance;
 
 	$source->wait_for_catchup($subscription);
-	for my $table (@tables)
-	{
-		my %balance;
-
-		$balance{$_}++ for rows($source, $table);
-		$balance{$_}-- for rows($node, $table);
-		is(join("\n", map { "$balance{$_}: $_" } grep { $balance{$_} } sort keys %balance),
-			'', "$when: the subscriber has the rows of $table, all and no other");
-	}
+	$balance{$_}++ for rows($source, @tables);
+	$balance{$_}-- for rows($node, @tables);
+	is(join("\n", map { "$balance{$_}: $_" } grep { $balance{$_} } sort keys %balance),
+		'', "$when: the subscriber has the rows of the source, all and no other");
 	return;
 }
 
