@@ -47,17 +47,6 @@ output_bound(const CardPlan *plan, const Usage *usage, Assumptions *assumptions)
 	(MEASURE_BIT(MEASURE_REASONING_TOKENS) | MEASURE_BIT(MEASURE_AUDIO_OUTPUT_TOKENS) | \
 	 MEASURE_BIT(MEASURE_IMAGE_OUTPUT_TOKENS) | MEASURE_BIT(MEASURE_VIDEO_OUTPUT_TOKENS))
 
-/* The highest price of a line, whatever the quantity. */
-static int128
-highest_price(const PlanLine *line)
-{
-	int128 highest = line->slices[0].price;
-
-	for (int i = 1; i < line->slice_count; i++)
-		highest = Max(highest, line->slices[i].price);
-	return highest;
-}
-
 /*
  * raise_to_dearest
  *		Where some kind of output (reasoning, audio, images, video) is dearer than other
@@ -67,25 +56,32 @@ highest_price(const PlanLine *line)
 static void
 raise_to_dearest(const CardPlan *plan, Usage *usage, Assumptions *assumptions)
 {
-	const PlanLine *line;
-	int128 highest;
 	int64 open = usage_get(usage, MEASURE_OUTPUT_TOKENS);
+	int128 highest = 0;
 	int dearest = -1;
 
-	if ((plan->priced & PARTS_OF_OUTPUT) == 0)
+	if ((plan->priced & PARTS_OF_OUTPUT & ~usage->given) == 0)
 		return;
-	line = evaluate_find_line(plan, MEASURE_OUTPUT_TOKENS, usage);
-	highest = line == NULL ? 0 : highest_price(line);
 	for (int i = MEASURE_OUTPUT_TOKENS + 1; i <= MEASURE_VIDEO_OUTPUT_TOKENS; i++)
-	{
 		open -= usage_get(usage, i);
-		line = usage_has(usage, i) ? NULL : evaluate_find_line(plan, i, usage);
-		if (line == NULL || highest_price(line) <= highest)
+	if (open <= 0)
+		return;
+	for (int i = MEASURE_OUTPUT_TOKENS; i <= MEASURE_VIDEO_OUTPUT_TOKENS; i++)
+	{
+		const PlanLine *line = NULL;
+		int128 cost;
+
+		if (i == MEASURE_OUTPUT_TOKENS || !usage_has(usage, i))
+			line = evaluate_find_line(plan, i, usage);
+		if (line == NULL)
 			continue;
-		highest = highest_price(line);
+		cost = evaluate_line_ceiling(plan, line, usage, open);
+		if (cost <= highest)
+			continue;
+		highest = cost;
 		dearest = i;
 	}
-	if (dearest < 0 || open <= 0)
+	if (dearest < 0 || dearest == MEASURE_OUTPUT_TOKENS)
 		return;
 	usage_set(usage, dearest, open);
 	usage_assume(assumptions,

@@ -473,6 +473,25 @@ price_volume(const CardPlan *plan, const PlanLine *line, const Usage *usage, int
 }
 
 /*
+ * evaluate_line_ceiling
+ *		Returns what a line charges for up to a quantity at most; the largest number
+ *		there is on overflow.
+ */
+int128
+evaluate_line_ceiling(const CardPlan *plan, const PlanLine *line, const Usage *usage,
+					  int64 quantity)
+{
+	CostLine lines[PLAN_MAX_VALUES];
+	CostResult cost = {.lines = lines};
+	int64 charged = charged_quantity(line, quantity);
+
+	if (charged > 0 && (line->graduated ? !price_graduated(plan, line, usage, charged, &cost)
+										: !price_volume(plan, line, usage, charged, true, &cost)))
+		return (int128) (~(uint128) 0 >> 1);
+	return cost.total;
+}
+
+/*
  * own_quantity
  *		The quantity of a meter; what is cached or cache-written of audio and images
  *		is counted there and not again.

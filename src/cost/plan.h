@@ -113,6 +113,8 @@ extern bool conditions_hold(const PlanConditions *conditions, const Usage *usage
 extern void evaluate_derive(const CardPlan *plan, Usage *usage, Assumptions *assumptions);
 extern void evaluate_require(const CardPlan *plan, const Usage *usage);
 extern const PlanLine *evaluate_find_line(const CardPlan *plan, int meter, const Usage *usage);
+extern int128 evaluate_line_ceiling(const CardPlan *plan, const PlanLine *line, const Usage *usage,
+									int64 quantity);
 extern void
 evaluate_cost(const CardPlan *plan, const Usage *usage, bool is_ceiling, CostResult *cost);
 extern bool evaluate_try_ceiling(const CardPlan *plan, const Usage *usage, CostResult *cost);
