@@ -88,7 +88,7 @@ COMMENT ON FUNCTION quota._hourly_usage(bigint, bigint, xid8, xid8, timestamptz)
 CREATE FUNCTION quota._fold_root(root_id bigint, origin bigint, whole boolean DEFAULT false)
     RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
 AS $function$
 -- Rolls up the events of one root and origin that are not rolled up yet and whose
 -- transactions have ended for every snapshot: their xid is below the xmin of the
@@ -150,7 +150,7 @@ COMMENT ON FUNCTION quota._fold_root(bigint, bigint, boolean) IS
 
 CREATE FUNCTION quota.adopt(account quota.scope DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
 AS $function$
 -- After a restore, or when a replication source is gone for good: rolls up events that
 -- come from other clusters, of the root of an account or of all. Until then they count

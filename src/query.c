@@ -6,7 +6,8 @@
  * latest at query_begin(), whatever the isolation level of the transaction: the
  * locks of the engine order them, not the transaction's snapshot. They are
  * planned without sequential scans, since tables of open holds are often
- * analyzed when they are empty.
+ * analyzed when they are empty; and never compiled, since all read few rows, however
+ * many the planner expects, and compiling takes longer than any of them.
  */
 #include "postgres.h"
 
@@ -15,6 +16,13 @@
 #include "utils/snapmgr.h"
 
 #include "query.h"
+
+static void
+query_disable(const char *setting)
+{
+	(void) set_config_option(setting, "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+							 false);
+}
 
 /*
  * query_begin
@@ -26,8 +34,8 @@ query_begin(QueryScope *scope)
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
 	scope->guc_level = NewGUCNestLevel();
-	(void) set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-							 true, 0, false);
+	query_disable("enable_seqscan");
+	query_disable("jit");
 	scope->snapshot = RegisterSnapshot(GetLatestSnapshot());
 }
 

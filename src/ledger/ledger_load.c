@@ -149,7 +149,10 @@ load_holds(QueryScope *scope, LoadState *state)
 	state->holds = false;
 }
 
-/* Events that are not folded, of every origin that the root has. */
+/*
+ * Events that are not folded, of every origin that the root has. OFFSET 0 keeps the planner
+ * from a join that reads the root's history, when it believes that there are many origins.
+ */
 static void
 load_tail(QueryScope *scope, LoadState *state)
 {
@@ -165,7 +168,7 @@ load_tail(QueryScope *scope, LoadState *state)
 				" LEFT JOIN quota.fold_marks m ON m.root_id = $1 AND m.origin = o.origin,"
 				" LATERAL (SELECT * FROM quota.events e"
 				"          WHERE e.root_id = $1 AND e.origin = o.origin"
-				"          AND e.xid >= coalesce(m.mark, '0'::pg_catalog.xid8)) e"
+				"          AND e.xid >= coalesce(m.mark, '0'::pg_catalog.xid8) OFFSET 0) e"
 				" WHERE o.origin IS NOT NULL AND ($2 IS NULL OR e.user_id = $2)",
 		.argument_count = 2,
 		.argument_types = {INT8OID, TEXTOID},
