@@ -46,7 +46,7 @@ CREATE FUNCTION pg_temp.set_card(model text, card jsonb) RETURNS boolean LANGUAG
 $$;
 
 SELECT count(quota.put_account(s::quota.scope)) AS accounts
-FROM unnest(ARRAY['company:fit', 'company:fit/project:fit', 'company:fit/project:fit_free', 'company:fit/project:fit_seconds', 'company:fit/project:fit_calls']) AS s;
+FROM unnest(ARRAY['company:fit', 'company:fit/project:fit', 'company:fit/project:fit_seconds', 'company:fit/project:fit_calls']) AS s;
 SELECT quota.put_member('company:fit', 'fit_ann');
 SELECT quota.put_resource('tokens', 'token', 'flow', NULL), quota.put_resource('video_seconds', 'second', 'flow', NULL), quota.put_resource('images', 'image', 'flow', NULL);
 SELECT pg_temp.set_card('chat', '{"max_output_tokens": 16384, "lines": [{"meter": "input_tokens", "price": "0.00001"}, {"meter": "output_tokens", "price": "0.00003"}]}') AS chat,
