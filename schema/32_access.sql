@@ -75,7 +75,8 @@ WITH member AS (
         -- So do the functions in a view.
         ('{admin,viewer}', 'engine_stats'),
         ('{admin,viewer}', '_engine_stats'),
-        ('{admin,viewer}', '_limit_usage')
+        ('{admin,viewer}', '_limit_usage'),
+        ('{admin,viewer}', '_histogram_value')
 )
 SELECT 'USAGE ON SCHEMA quota'
 UNION ALL

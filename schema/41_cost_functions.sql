@@ -304,3 +304,24 @@ END
 $function$;
 COMMENT ON FUNCTION quota.import_prices(jsonb, text, timestamptz) IS
     'Sets rate cards from the community price map model_prices_and_context_window.json; what of it cannot be priced is reported';
+
+-- History --------------------------------------------------------------------------------
+
+CREATE FUNCTION quota._observations(card_id bigint, usage jsonb, input_bytes bigint, ceiling numeric, expected numeric, charged numeric)
+    RETURNS TABLE (model text, quantity text, bucket smallint)
+    AS 'MODULE_PATHNAME', 'quota_observations'
+    LANGUAGE C STABLE PARALLEL UNSAFE ROWS 4;
+COMMENT ON FUNCTION quota._observations(bigint, jsonb, bigint, numeric, numeric, numeric) IS
+    'What one settled generation teaches: a bucket of each quantity';
+
+CREATE FUNCTION quota._histogram_bucket(value numeric) RETURNS smallint
+    AS 'MODULE_PATHNAME', 'quota_histogram_bucket'
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION quota._histogram_bucket(numeric) IS
+    'The bucket that counts a quantity';
+
+CREATE FUNCTION quota._histogram_value(bucket smallint) RETURNS numeric
+    AS 'MODULE_PATHNAME', 'quota_histogram_value'
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION quota._histogram_value(smallint) IS
+    'The middle of a bucket: within 1/32 of all that it counts';

@@ -15,10 +15,13 @@ CREATE TABLE quota.holds (
     expires_at timestamptz NOT NULL,
     card_id    bigint,
     request    jsonb,
-    seq        smallint NOT NULL
+    seq        smallint NOT NULL,
+    expected   numeric
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
 COMMENT ON TABLE quota.holds IS
     'Open holds: reserved, not yet spent; the row goes when the hold is closed';
+COMMENT ON COLUMN quota.holds.expected IS
+    'Credits that the estimate expected; null if nothing was known but the ceiling';
 
 -- A partitioned parent that belongs to an extension must have no index of its
 -- own (a restore could not attach partitions to it): each partition has its own.
@@ -41,7 +44,9 @@ CREATE TABLE quota.events (
     usage       jsonb,
     reason      text,
     origin      bigint NOT NULL,
-    xid         xid8 NOT NULL
+    xid         xid8 NOT NULL,
+    expected    numeric,
+    input_bytes bigint
 ) PARTITION BY RANGE (held_at);
 COMMENT ON TABLE quota.events IS
     'The ledger: one row per closing (settled, released, expired), late charge, charge and adjustment; append-only, partitioned by the time of the hold';
@@ -84,7 +89,37 @@ CREATE TABLE quota.usage_hourly (
 COMMENT ON TABLE quota.usage_hourly IS
     'Events folded per hour of hold time x level x user x model x resource; used in units of the resource';
 
--- Events of a root and origin with an xid below the mark are in usage_hourly.
+-- What generations have used of what requests leave open, for expectations. Counts of
+-- equal buckets (src/cost/histogram.c) add up, in any order. The order of columns is
+-- known to src/cost/history.c.
+CREATE TABLE quota.usage_histogram (
+    root_id  bigint NOT NULL,
+    model    text COLLATE "C" NOT NULL,
+    quantity text COLLATE "C" NOT NULL,
+    week     date NOT NULL,
+    bucket   smallint NOT NULL,
+    events   bigint NOT NULL,
+    PRIMARY KEY (root_id, model, quantity, week, bucket)
+) WITH (fillfactor = 70);
+COMMENT ON TABLE quota.usage_histogram IS
+    'Settled generations by root x model of the card x quantity x week (Monday, UTC) of the hold x bucket of quota._histogram_bucket()';
+
+-- The same generations in sums: credits held, expected and charged.
+CREATE TABLE quota.estimates_weekly (
+    root_id  bigint NOT NULL,
+    model    text COLLATE "C" NOT NULL,
+    week     date NOT NULL,
+    events   bigint NOT NULL,
+    ceiling  numeric NOT NULL,
+    expected numeric NOT NULL,
+    charged  numeric NOT NULL,
+    PRIMARY KEY (root_id, model, week)
+) WITH (fillfactor = 70);
+COMMENT ON TABLE quota.estimates_weekly IS
+    'Credits that settled generations held, were expected to take and took, by root x model of the card x week (Monday, UTC) of the hold';
+
+-- Events of a root and origin with an xid below the mark are in usage_hourly and the
+-- tables of expectations.
 CREATE TABLE quota.fold_marks (
     root_id bigint NOT NULL,
     origin  bigint NOT NULL,

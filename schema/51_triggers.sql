@@ -45,6 +45,11 @@ BEGIN
 END
 $block$;
 
+-- What was learned has changed: every backend reads it again when it next needs it.
+CREATE TRIGGER cost_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON quota.usage_histogram
+    FOR EACH STATEMENT EXECUTE FUNCTION quota._cost_changed();
+ALTER TABLE quota.usage_histogram ENABLE ALWAYS TRIGGER cost_changed;
+
 -- Partitions have the row triggers of their parent, but not those of statements.
 CREATE TRIGGER ledger_truncated AFTER TRUNCATE ON quota.events_default
     FOR EACH STATEMENT EXECUTE FUNCTION quota._ledger_changed();

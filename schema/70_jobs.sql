@@ -85,6 +85,64 @@ $function$;
 COMMENT ON FUNCTION quota._hourly_usage(bigint, bigint, xid8, xid8, timestamptz) IS
     'What the events of one root and origin add up to per hour, level, user, model and resource';
 
+CREATE FUNCTION quota._succeeded_usage(
+    root_id bigint, origin bigint, from_xid xid8, until_xid xid8, since date)
+    RETURNS TABLE (
+        model text, week date, card_id bigint, usage jsonb, input_bytes bigint,
+        ceiling numeric, expected numeric, charged numeric)
+LANGUAGE sql STABLE PARALLEL UNSAFE
+AS $function$
+-- The events of one root and origin that tell what to expect: usage that was priced, of
+-- generations that succeeded. Those that were settled in time also tell how much of their
+-- hold they took.
+SELECT r.model, w.week, e.card_id, e.usage, e.input_bytes, h.ceiling, coalesce(h.expected, h.ceiling),
+       e.charged OPERATOR(quota.->) 'credit'
+FROM quota.events e
+JOIN quota.rate_cards r ON r.card_id OPERATOR(pg_catalog.=) e.card_id
+CROSS JOIN LATERAL (
+    SELECT pg_catalog.date_trunc('week', e.held_at AT TIME ZONE 'UTC')::pg_catalog.date) w (week)
+LEFT JOIN LATERAL (
+    SELECT e.held OPERATOR(quota.->) 'credit', e.expected
+    WHERE e.kind OPERATOR(pg_catalog.=) 'settled') h (ceiling, expected) ON true
+WHERE e.root_id OPERATOR(pg_catalog.=) _succeeded_usage.root_id
+  AND e.origin OPERATOR(pg_catalog.=) _succeeded_usage.origin
+  AND e.xid OPERATOR(pg_catalog.>=) from_xid AND e.xid OPERATOR(pg_catalog.<) until_xid
+  AND e.usage IS NOT NULL
+  AND coalesce(e.outcome, 'succeeded') OPERATOR(pg_catalog.=) 'succeeded'
+  AND w.week OPERATOR(pg_catalog.>=) since
+$function$;
+COMMENT ON FUNCTION quota._succeeded_usage(bigint, bigint, xid8, xid8, date) IS
+    'The events of one root and origin that tell what to expect, from the week of a Monday on';
+
+CREATE FUNCTION quota._learned_usage(
+    root_id bigint, origin bigint, from_xid xid8, until_xid xid8, since date)
+    RETURNS TABLE (model text, quantity text, week date, bucket smallint, events bigint)
+LANGUAGE sql STABLE PARALLEL UNSAFE
+AS $function$
+-- What the events of one root and origin add up to, as usage_histogram has it.
+SELECT o.model, o.quantity, s.week, o.bucket, pg_catalog.count(*)
+FROM quota._succeeded_usage(root_id, origin, from_xid, until_xid, since) s
+CROSS JOIN LATERAL quota._observations(s.card_id, s.usage, s.input_bytes, s.ceiling, s.expected, s.charged) o
+GROUP BY 1, 2, 3, 4
+$function$;
+COMMENT ON FUNCTION quota._learned_usage(bigint, bigint, xid8, xid8, date) IS
+    'What generations of one root and origin have used, per model, quantity, week and bucket';
+
+CREATE FUNCTION quota._weekly_estimates(
+    root_id bigint, origin bigint, from_xid xid8, until_xid xid8, since date)
+    RETURNS TABLE (model text, week date, events bigint, ceiling numeric, expected numeric, charged numeric)
+LANGUAGE sql STABLE PARALLEL UNSAFE
+AS $function$
+-- What the events of one root and origin add up to, as estimates_weekly has it.
+SELECT s.model, s.week, pg_catalog.count(*), pg_catalog.sum(s.ceiling), pg_catalog.sum(s.expected),
+       pg_catalog.sum(s.charged)
+FROM quota._succeeded_usage(root_id, origin, from_xid, until_xid, since) s
+WHERE s.ceiling IS NOT NULL
+GROUP BY 1, 2
+$function$;
+COMMENT ON FUNCTION quota._weekly_estimates(bigint, bigint, xid8, xid8, date) IS
+    'What generations of one root and origin were estimated at and took, per model and week';
+
 CREATE FUNCTION quota._fold_root(root_id bigint, origin bigint, whole boolean DEFAULT false)
     RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -132,6 +190,21 @@ BEGIN
              quota._hourly_usage(_fold_root.root_id, _fold_root.origin, old_mark, h.xid, '-infinity') s
         ON CONFLICT (root_id, account_id, resource, hour, user_id, model, leaf)
         DO UPDATE SET used = u.used + excluded.used, events = u.events + excluded.events
+    ), learned AS (
+        INSERT INTO quota.usage_histogram AS u (root_id, model, quantity, week, bucket, events)
+        SELECT _fold_root.root_id, s.model, s.quantity, s.week, s.bucket, s.events
+        FROM horizon h,
+             quota._learned_usage(_fold_root.root_id, _fold_root.origin, old_mark, h.xid, '-infinity') s
+        ON CONFLICT (root_id, model, quantity, week, bucket)
+        DO UPDATE SET events = u.events + excluded.events
+    ), compared AS (
+        INSERT INTO quota.estimates_weekly AS w (root_id, model, week, events, ceiling, expected, charged)
+        SELECT _fold_root.root_id, s.model, s.week, s.events, s.ceiling, s.expected, s.charged
+        FROM horizon h,
+             quota._weekly_estimates(_fold_root.root_id, _fold_root.origin, old_mark, h.xid, '-infinity') s
+        ON CONFLICT (root_id, model, week)
+        DO UPDATE SET events = w.events + excluded.events, ceiling = w.ceiling + excluded.ceiling,
+                      expected = w.expected + excluded.expected, charged = w.charged + excluded.charged
     ), moved AS (
         UPDATE quota.fold_marks m SET mark = h.xid
         FROM horizon h
@@ -237,17 +310,22 @@ CREATE FUNCTION quota._purge() RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $function$
--- Forgets idempotency keys that nobody repeats any more, and old runs of jobs.
+-- Forgets idempotency keys that nobody repeats any more, old runs of jobs, and what
+-- generations used in weeks that no longer count.
 -- Returns: how many keys it forgot.
 DECLARE
     retention interval := greatest(
         current_setting('xavier_quota.key_retention')::interval,
         current_setting('xavier_quota.max_ttl')::interval);
+    -- Expectations are of the running week and the four before it.
+    first_week date := date_trunc('week', quota.now() AT TIME ZONE 'UTC')::date - 28;
     purged bigint;
 BEGIN
     DELETE FROM quota.keys k WHERE k.created_at < quota.now() - retention;
     GET DIAGNOSTICS purged = ROW_COUNT;
     DELETE FROM quota.job_runs r WHERE r.started_at < clock_timestamp() - interval '7 days';
+    DELETE FROM quota.usage_histogram u WHERE u.week < first_week;
+    DELETE FROM quota.estimates_weekly w WHERE w.week < first_week;
     RETURN purged;
 END
 $function$;

@@ -72,16 +72,17 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $function$
 -- Makes the hourly roll-up of an account's root, or of all roots, anew from the events of
--- the ledger; its counters then load afresh. A mark of the fold that is ahead of its
--- time is put back first.
+-- the ledger; its counters then load afresh. So does what expectations are learned from,
+-- of whole weeks. A mark of the fold that is ahead of its time is put back first.
 -- since: from which hour on. What the roll-up says of earlier ones stays: of hours whose
 --   events have been removed it is all that there is.
 -- Returns: how many rows of the roll-up it has written.
 -- Errors: 22004 without since; 55P03, at commit, if operations on a root do not end in time.
--- Tables written: usage_hourly, fold_marks.
+-- Tables written: usage_hourly, usage_histogram, estimates_weekly, fold_marks.
 #variable_conflict use_column
 DECLARE
     first_hour timestamptz := date_bin('1 hour', since, '2000-01-01 00:00:00+00');
+    first_week date := date_trunc('week', since AT TIME ZONE 'UTC')::date;
     root record;
     written bigint;
     total bigint := 0;
@@ -110,6 +111,20 @@ BEGIN
         FROM quota._hourly_usage_of_root(root.root_id, first_hour) h;
         GET DIAGNOSTICS written = ROW_COUNT;
         total := total + written;
+        DELETE FROM quota.usage_histogram u WHERE u.root_id = root.root_id AND u.week >= first_week;
+        INSERT INTO quota.usage_histogram (root_id, model, quantity, week, bucket, events)
+        SELECT root.root_id, l.model, l.quantity, l.week, l.bucket, sum(l.events)
+        FROM quota.fold_marks m
+        CROSS JOIN LATERAL quota._learned_usage(m.root_id, m.origin, '0', m.mark, first_week) l
+        WHERE m.root_id = root.root_id
+        GROUP BY l.model, l.quantity, l.week, l.bucket;
+        DELETE FROM quota.estimates_weekly e WHERE e.root_id = root.root_id AND e.week >= first_week;
+        INSERT INTO quota.estimates_weekly (root_id, model, week, events, ceiling, expected, charged)
+        SELECT root.root_id, l.model, l.week, sum(l.events), sum(l.ceiling), sum(l.expected), sum(l.charged)
+        FROM quota.fold_marks m
+        CROSS JOIN LATERAL quota._weekly_estimates(m.root_id, m.origin, '0', m.mark, first_week) l
+        WHERE m.root_id = root.root_id
+        GROUP BY l.model, l.week;
     END LOOP;
     RETURN total;
 END

@@ -243,6 +243,83 @@ COMMENT ON COLUMN quota.admin_usage_daily.resource IS 'What was used';
 COMMENT ON COLUMN quota.admin_usage_daily.used IS 'How much was used, in units of the resource';
 COMMENT ON COLUMN quota.admin_usage_daily.events IS 'Events that used it';
 
+-- Estimates -------------------------------------------------------------------
+
+-- Of the weeks that expectations are learned from. A quantile is the middle of the bucket
+-- in which percentile_disc() would be.
+CREATE VIEW quota.admin_estimate_accuracy AS
+WITH weeks (first) AS (
+    SELECT date_trunc('week', quota.now() AT TIME ZONE 'UTC')::date - 28
+), sums AS (
+    SELECT e.root_id, e.model, min(e.week) AS since, sum(e.events) AS generations, sum(e.ceiling) AS ceiling,
+           sum(e.expected) AS expected, sum(e.charged) AS charged
+    FROM quota.estimates_weekly e
+    JOIN weeks w ON e.week >= w.first
+    GROUP BY e.root_id, e.model
+), counts AS (
+    SELECT h.root_id, h.model, h.quantity, h.bucket, sum(h.events) AS events
+    FROM quota.usage_histogram h
+    JOIN weeks w ON h.week >= w.first
+    WHERE h.quantity IN ('charged_of_ceiling', 'charged_of_expected', 'output_tokens')
+    GROUP BY h.root_id, h.model, h.quantity, h.bucket
+), ranks AS (
+    SELECT c.root_id, c.model, c.quantity, c.bucket,
+           sum(c.events) OVER (PARTITION BY c.root_id, c.model, c.quantity ORDER BY c.bucket)
+           / sum(c.events) OVER (PARTITION BY c.root_id, c.model, c.quantity) AS up_to
+    FROM counts c
+), quantiles AS (
+    SELECT r.root_id, r.model, r.quantity, q.share, quota._histogram_value(min(r.bucket)) AS value
+    FROM ranks r
+    JOIN (VALUES (0.1), (0.5), (0.9)) AS q (share) ON r.up_to >= q.share
+    GROUP BY r.root_id, r.model, r.quantity, q.share
+), spread AS (
+    SELECT q.root_id, q.model,
+           round(max(q.value) FILTER (WHERE q.quantity = 'charged_of_ceiling' AND q.share = 0.1), 6) AS of_ceiling_p10,
+           round(max(q.value) FILTER (WHERE q.quantity = 'charged_of_ceiling' AND q.share = 0.5), 6) AS of_ceiling_median,
+           round(max(q.value) FILTER (WHERE q.quantity = 'charged_of_ceiling' AND q.share = 0.9), 6) AS of_ceiling_p90,
+           round(max(q.value) FILTER (WHERE q.quantity = 'charged_of_expected' AND q.share = 0.1), 6) AS of_expected_p10,
+           round(max(q.value) FILTER (WHERE q.quantity = 'charged_of_expected' AND q.share = 0.5), 6) AS of_expected_median,
+           round(max(q.value) FILTER (WHERE q.quantity = 'charged_of_expected' AND q.share = 0.9), 6) AS of_expected_p90,
+           round(max(q.value) FILTER (WHERE q.quantity = 'output_tokens' AND q.share = 0.5)) AS output_tokens_median,
+           round(max(q.value) FILTER (WHERE q.quantity = 'output_tokens' AND q.share = 0.9)) AS output_tokens_p90
+    FROM quantiles q
+    GROUP BY q.root_id, q.model
+)
+SELECT r.scope::text AS root,
+       s.model,
+       s.since,
+       s.generations::bigint AS generations,
+       trim_scale(s.ceiling) AS ceiling,
+       trim_scale(s.expected) AS expected,
+       trim_scale(s.charged) AS charged,
+       round(s.charged / NULLIF(s.ceiling, 0), 6) AS charged_of_ceiling,
+       round(s.charged / NULLIF(s.expected, 0), 6) AS charged_of_expected,
+       p.of_ceiling_p10, p.of_ceiling_median, p.of_ceiling_p90,
+       p.of_expected_p10, p.of_expected_median, p.of_expected_p90,
+       p.output_tokens_median, p.output_tokens_p90
+FROM sums s
+LEFT JOIN spread p ON p.root_id = s.root_id AND p.model = s.model
+LEFT JOIN quota.accounts r ON r.root_id = s.root_id AND r.account_id = s.root_id;
+
+COMMENT ON VIEW quota.admin_estimate_accuracy IS 'What settled generations were estimated at and what they took, over the running week and the four before it, by root and model';
+COMMENT ON COLUMN quota.admin_estimate_accuracy.root IS 'First account of the path: who pays in the end';
+COMMENT ON COLUMN quota.admin_estimate_accuracy.model IS 'Model whose rate card priced them';
+COMMENT ON COLUMN quota.admin_estimate_accuracy.since IS 'Monday of the first week that is counted';
+COMMENT ON COLUMN quota.admin_estimate_accuracy.generations IS 'Generations that were held, succeeded and are rolled up';
+COMMENT ON COLUMN quota.admin_estimate_accuracy.ceiling IS 'Credits held for them';
+COMMENT ON COLUMN quota.admin_estimate_accuracy.expected IS 'Credits expected of them: the ceiling where nothing else was known';
+COMMENT ON COLUMN quota.admin_estimate_accuracy.charged IS 'Credits they took';
+COMMENT ON COLUMN quota.admin_estimate_accuracy.charged_of_ceiling IS 'Credits taken for each that was held, over all';
+COMMENT ON COLUMN quota.admin_estimate_accuracy.charged_of_expected IS 'Credits taken for each that was expected, over all';
+COMMENT ON COLUMN quota.admin_estimate_accuracy.of_ceiling_p10 IS 'One in ten took at most so much of its ceiling, within 1/32';
+COMMENT ON COLUMN quota.admin_estimate_accuracy.of_ceiling_median IS 'Half took at most so much of its ceiling, within 1/32';
+COMMENT ON COLUMN quota.admin_estimate_accuracy.of_ceiling_p90 IS 'Nine in ten took at most so much of their ceiling, within 1/32';
+COMMENT ON COLUMN quota.admin_estimate_accuracy.of_expected_p10 IS 'One in ten took at most so much of what was expected, within 1/32';
+COMMENT ON COLUMN quota.admin_estimate_accuracy.of_expected_median IS 'Half took at most so much of what was expected, within 1/32';
+COMMENT ON COLUMN quota.admin_estimate_accuracy.of_expected_p90 IS 'Nine in ten took at most so much of what was expected, within 1/32';
+COMMENT ON COLUMN quota.admin_estimate_accuracy.output_tokens_median IS 'Half had at most so many output tokens, within 1/32; null if none had any';
+COMMENT ON COLUMN quota.admin_estimate_accuracy.output_tokens_p90 IS 'Nine in ten had at most so many output tokens, within 1/32';
+
 -- Jobs ------------------------------------------------------------------------
 
 CREATE VIEW quota.admin_jobs AS

@@ -98,6 +98,22 @@ SELECT kind, scope, user_id, model, credit, cost_usd, late, overage FROM quota.a
 -- example: view_usage
 SELECT day, company, project, user_id, model, resource, used, events FROM quota.admin_usage_daily
 ORDER BY day, resource;
+-- Two dozen generations, and what a job would do, as soon as nobody's transaction is in its way.
+SELECT count(quota.settle((quota.reserve('ann', 'apollo', 'writer-1', '{"input_tokens": 20, "max_output_tokens": 50}') ->> 'hold_id')::uuid,
+                          jsonb_build_object('input_tokens', 20, 'output_tokens', 2 * i))) AS settled
+FROM generate_series(1, 24) AS i;
+DO $$
+BEGIN
+    FOR try IN 1 .. 600 LOOP
+        CALL quota.run_job('fold');
+        EXIT WHEN EXISTS (SELECT FROM quota.estimates_weekly);
+        PERFORM pg_sleep(0.05);
+    END LOOP;
+END
+$$;
+-- example: view_accuracy
+SELECT root, model, generations, ceiling, charged, charged_of_ceiling, of_ceiling_median, of_ceiling_p90
+FROM quota.admin_estimate_accuracy;
 -- example: view_audit
 SELECT operation, before ->> 'amount' AS before, after ->> 'amount' AS after
 FROM quota.admin_audit

@@ -50,19 +50,6 @@ BEGIN
     END LOOP;
 END
 $$;
--- Folds until nothing is left: a transaction of somebody else may be in the way for a moment.
-CREATE PROCEDURE pg_temp.fold(root_id bigint, INOUT folded bigint DEFAULT 0)
-LANGUAGE plpgsql AS $$
-BEGIN
-    FOR try IN 1 .. 600 LOOP
-        folded := folded + quota._fold_root(root_id, quota._system_identifier());
-        COMMIT;
-        EXIT WHEN NOT EXISTS (SELECT FROM quota.events e LEFT JOIN quota.fold_marks m USING (root_id, origin)
-                              WHERE e.root_id = fold.root_id AND e.origin = quota._system_identifier() AND e.xid >= coalesce(m.mark, '0'));
-        PERFORM pg_sleep(0.05);
-    END LOOP;
-END
-$$;
 CREATE FUNCTION pg_temp.rolled_up(root_id bigint) RETURNS TABLE (hour time, scope quota.scope, leaf boolean, user_id text, model text, resource text, used numeric, events bigint)
 LANGUAGE sql AS $$
     SELECT (u.hour AT TIME ZONE 'UTC')::time, a.scope, u.leaf, u.user_id, u.model, u.resource, trim_scale(u.used), u.events

@@ -72,7 +72,7 @@ step_cost(void *state)
 	plan = cache_find_model(step->model, step->at, &match);
 	if (plan == NULL || plan->most_cost_lines > (int) lengthof(lines))
 		elog(ERROR, "model \"%s\" has no card, or one too large to measure", step->model);
-	estimate_usage(plan, step->request, &estimate);
+	estimate_usage(plan, step->request, 0, step->at, &estimate);
 	evaluate_cost(plan, &estimate.ceiling, true, &cost);
 	cache_find_rate(0, step->at, &rate);
 	step->micros = cost_to_micros(cost.total, &rate);

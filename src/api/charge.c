@@ -34,6 +34,8 @@ fact_record(Event *event, uint32 root_hash, const char *key, int64 fingerprint, 
 	event->seq = 1;
 	event->held = amount_make(NULL, 0);
 	event->recorded_at = event->held_at;
+	event->expected_micros = -1;
+	event->input_bytes = -1;
 	levels_collect(&levels, &event->spender, root_hash, event->held_at, amounts, 1);
 	levels_pin(&levels);
 	ledger_insert_event(event);

@@ -29,6 +29,7 @@
 #include "api/operation.h"
 #include "api/resources.h"
 #include "api/verdict.h"
+#include "cost/usage.h"
 #include "errors.h"
 #include "escrow/locks.h"
 #include "ledger/hold_id.h"
@@ -186,6 +187,8 @@ event_of_closing(const Closing *closing, const Spender *spender, Event *event)
 	event->recorded_at = closing->now;
 	event->usage = closing->usage;
 	event->reason = closing->reason;
+	event->expected_micros = -1;
+	event->input_bytes = -1;
 }
 
 static Jsonb *
@@ -232,6 +235,9 @@ closing_close(Closing *closing, Relation holds, const Hold *hold, bool want_rece
 	event.held = hold->amount;
 	event.held_at = hold->held_at;
 	event.card_id = hold->card_id;
+	event.expected_micros = hold->expected_micros;
+	if (hold->request != NULL)
+		event.input_bytes = usage_input_bytes(hold->request);
 	ledger_delete_hold(holds, hold);
 	ledger_insert_event(&event);
 	levels_record(&levels, counted, closing->amount);

@@ -67,6 +67,7 @@ hold_of_event(const ClosedHold *closed, Hold *hold)
 	hold->held_at = event->held_at;
 	hold->card_id = event->card_id;
 	hold->seq = event->seq + 1;
+	hold->expected_micros = -1;
 }
 
 static void
@@ -86,6 +87,8 @@ extension_price(Extension *extension)
 								  hold->held_at);
 	extension->amount = amount_larger(hold->amount, quote->ceiling);
 	extension->document = quote->document;
+	extension->request = quote->request;
+	hold->expected_micros = quote->expected_micros;
 }
 
 /* Holds what is to be held in addition: all of it, if the hold is held anew. */

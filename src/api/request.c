@@ -301,8 +301,9 @@ request_write_hold(Request *request, Hold *hold)
 	hold->held_at = request->now;
 	hold->expires_at = operation_expiry(request->now, request->ttl);
 	hold->card_id = request->quote == NULL ? 0 : request->quote->card_id;
-	hold->request = request->parameters;
+	hold->request = request->quote == NULL ? NULL : request->quote->request;
 	hold->seq = 1;
+	hold->expected_micros = request->quote == NULL ? -1 : request->quote->expected_micros;
 	ledger_insert_hold(hold);
 }
 

@@ -36,6 +36,7 @@ typedef struct CachePart
 {
 	const char *name;
 	void (*begin)(MemoryContext context);
+	bool (*is_full)(void); /* takes too much memory; NULL: never */
 	Oid relation;
 	bool changed;
 	uint64 invalidations; /* heard of */
@@ -43,15 +44,26 @@ typedef struct CachePart
 } CachePart;
 
 static CachePart parts[RELATION_COUNT] = {
-	[RELATION_RATE_CARDS] = {.name = "rate_cards", .begin = cards_begin, .changed = true},
-	[RELATION_MODEL_ALIASES] = {.name = "model_aliases", .begin = names_begin, .changed = true},
+	[RELATION_RATE_CARDS] = {.name = "rate_cards",
+							 .begin = cards_begin,
+							 .is_full = cards_are_too_many,
+							 .changed = true},
+	[RELATION_MODEL_ALIASES] = {.name = "model_aliases",
+								.begin = names_begin,
+								.is_full = names_are_too_many,
+								.changed = true},
 	[RELATION_ADJUSTMENTS] = {.name = "price_adjustments",
 							  .begin = adjustments_begin,
+							  .is_full = adjustments_are_too_many,
 							  .changed = true},
 	[RELATION_CREDIT_RATES] = {.name = "credit_rates",
 							   .begin = credit_rates_begin,
 							   .changed = true},
 	[RELATION_RESOURCES] = {.name = "resources", .begin = resources_begin, .changed = true},
+	[RELATION_HISTOGRAM] = {.name = "usage_histogram",
+							.begin = history_begin,
+							.is_full = history_is_too_large,
+							.changed = true},
 };
 
 static bool cache_is_fresh = false; /* no part is changed */
@@ -123,6 +135,24 @@ part_begin(CachePart *part, Oid schema)
 }
 
 /*
+ * cache_is_current
+ *		Whether no part has changed and none has grown too large.
+ */
+static bool
+cache_is_current(void)
+{
+	for (int i = 0; i < RELATION_COUNT && cache_is_fresh; i++)
+	{
+		if (parts[i].is_full != NULL && parts[i].is_full())
+		{
+			parts[i].changed = true;
+			cache_is_fresh = false;
+		}
+	}
+	return cache_is_fresh;
+}
+
+/*
  * cache_begin
  *		Starts a computation: what changed before it is seen from here on, and what
  *		the cache gives stays in place until the next call.
@@ -132,16 +162,8 @@ cache_begin(void)
 {
 	Oid schema;
 
-	if (cache_is_fresh && !cards_are_too_many() && !names_are_too_many() &&
-		!adjustments_are_too_many())
+	if (cache_is_current())
 		return;
-	if (cache_is_fresh)
-	{
-		parts[RELATION_RATE_CARDS].changed = cards_are_too_many();
-		parts[RELATION_MODEL_ALIASES].changed = names_are_too_many();
-		parts[RELATION_ADJUSTMENTS].changed = adjustments_are_too_many();
-		cache_is_fresh = false;
-	}
 	schema = get_namespace_oid(QUOTA_SCHEMA, false);
 	for (int i = 0; i < RELATION_COUNT; i++)
 	{

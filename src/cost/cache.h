@@ -59,4 +59,8 @@ extern CardPlan *cache_find_model(const char *model, TimestampTz at, ModelMatch 
 extern void cache_find_rate(int64 root_id, TimestampTz at, CreditRate *rate);
 extern const CountedResource *cache_counted_resources(int *count);
 
+/* Functions in cost.c */
+extern void
+cost_read_usage(const CardPlan *plan, Jsonb *document, Usage *usage, Assumptions *assumptions);
+
 #endif /* XAVIER_QUOTA_COST_CACHE_H */

@@ -20,6 +20,7 @@ typedef enum CacheRelation
 	RELATION_ADJUSTMENTS,
 	RELATION_CREDIT_RATES,
 	RELATION_RESOURCES,
+	RELATION_HISTOGRAM,
 	RELATION_COUNT
 } CacheRelation;
 
@@ -86,5 +87,9 @@ extern void adjustments_begin(MemoryContext context);
 extern void credit_rates_begin(MemoryContext context);
 extern void resources_begin(MemoryContext context);
 extern bool adjustments_are_too_many(void);
+
+/* Functions in history.c */
+extern void history_begin(MemoryContext context);
+extern bool history_is_too_large(void);
 
 #endif /* XAVIER_QUOTA_COST_CACHE_INTERNAL_H */

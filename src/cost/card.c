@@ -280,6 +280,8 @@ plan_finish(CardPlan *plan)
 		if (measures[i].part_of >= 0 && (plan->understood & MEASURE_BIT(measures[i].part_of)))
 			plan->understood |= MEASURE_BIT(i);
 	}
+	if (plan->understood & MEASURE_BIT(MEASURE_INPUT_TOKENS))
+		plan->understood |= MEASURE_BIT(MEASURE_INPUT_BYTES);
 	for (int i = 0; i < (int) lengthof(sources); i++)
 	{
 		if (plan->priced & MEASURE_BIT(sources[i].meter))

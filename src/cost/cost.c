@@ -114,6 +114,7 @@ quote_make(const PricedBy *by, const Usage *usage, bool is_ceiling, const Usage 
 	CreditRate rate;
 	CostResult cost;
 	CostResult expected;
+	int64 credit_micros;
 	DocumentParts parts;
 
 	if (by->assumption != NULL)
@@ -130,9 +131,11 @@ quote_make(const PricedBy *by, const Usage *usage, bool is_ceiling, const Usage 
 	parts.cost_usd = quote->cost_usd;
 	parts.rate = &rate;
 	parts.assumptions = assumptions;
-	parts.amount_count =
-		cost_fill_amount(parts.amount, cost_to_micros(cost.total, &rate), usage, usage);
+	credit_micros = cost_to_micros(cost.total, &rate);
+	parts.amount_count = cost_fill_amount(parts.amount, credit_micros, usage, usage);
 	quote->ceiling = amount_make(parts.amount, parts.amount_count);
+	quote->request = NULL;
+	quote->expected_micros = -1;
 	if (expected_usage == NULL)
 	{
 		memcpy(parts.expected, parts.amount, sizeof(AmountEntry) * parts.amount_count);
@@ -142,8 +145,8 @@ quote_make(const PricedBy *by, const Usage *usage, bool is_ceiling, const Usage 
 	{
 		expected.lines = palloc(sizeof(CostLine) * plan->most_cost_lines);
 		evaluate_cost(plan, expected_usage, false, &expected);
-		cost_fill_amount(parts.expected, cost_to_micros(expected.total, &rate), expected_usage,
-						 usage);
+		quote->expected_micros = Min(cost_to_micros(expected.total, &rate), credit_micros);
+		cost_fill_amount(parts.expected, quote->expected_micros, expected_usage, usage);
 		quote->expected = amount_make(parts.expected, parts.amount_count);
 	}
 	quote->document = document_make(&parts);
@@ -159,9 +162,13 @@ estimate_request(PricedBy by, Jsonb *request, int64 root_id, TimestampTz at)
 {
 	Estimate estimate;
 
-	estimate_usage(by.plan, request, &estimate);
-	return quote_make(&by, &estimate.ceiling, true, estimate.expects ? &estimate.expected : NULL,
-					  root_id, at, &estimate.assumptions);
+	CostQuote *quote;
+
+	estimate_usage(by.plan, request, root_id, at, &estimate);
+	quote = quote_make(&by, &estimate.ceiling, true, estimate.expects ? &estimate.expected : NULL,
+					   root_id, at, &estimate.assumptions);
+	quote->request = usage_without_text(request, &estimate.ceiling);
+	return quote;
 }
 
 /*
@@ -220,6 +227,21 @@ reasoning_is_additional(const Usage *usage)
 }
 
 /*
+ * cost_read_usage
+ *		Reads actual usage, in the vocabulary or as a provider reports it. Raises XQ201.
+ */
+void
+cost_read_usage(const CardPlan *plan, Jsonb *document, Usage *usage, Assumptions *assumptions)
+{
+	if (!usage_read(document, true, usage))
+		provider_read(document, plan->reasoning_is_additional, usage, assumptions);
+	if (reasoning_is_additional(usage))
+		usage_set(usage, MEASURE_OUTPUT_TOKENS,
+				  usage_get(usage, MEASURE_OUTPUT_TOKENS) +
+					  usage_get(usage, MEASURE_REASONING_TOKENS));
+}
+
+/*
  * price_usage
  *		Prices actual usage by a card.
  */
@@ -230,12 +252,7 @@ price_usage(PricedBy by, Jsonb *document, int64 root_id, TimestampTz at)
 	Assumptions assumptions = {.count = 0};
 	Usage usage;
 
-	if (!usage_read(document, true, &usage))
-		provider_read(document, plan->reasoning_is_additional, &usage, &assumptions);
-	if (reasoning_is_additional(&usage))
-		usage_set(&usage, MEASURE_OUTPUT_TOKENS,
-				  usage_get(&usage, MEASURE_OUTPUT_TOKENS) +
-					  usage_get(&usage, MEASURE_REASONING_TOKENS));
+	cost_read_usage(plan, document, &usage, &assumptions);
 	evaluate_derive(plan, &usage, &assumptions);
 	evaluate_require(plan, &usage);
 	usage_check_parts(&usage);

@@ -11,12 +11,14 @@
 /* The answer to "what does it cost", palloc'd in the caller's context. */
 typedef struct CostQuote
 {
-	int64 card_id;     /* the version of the rate card that priced it */
-	const char *model; /* under which it counts; NULL if priced by card */
-	Amount *ceiling;   /* what a hold takes; of actual usage: what is charged */
-	Amount *expected;  /* what is shown; of actual usage: the same as ceiling */
-	char *cost_usd;    /* exact decimal, before rounding to credits */
-	Jsonb *document;   /* the public document of quota.estimate() and quota.price() */
+	int64 card_id;         /* the version of the rate card that priced it */
+	const char *model;     /* under which it counts; NULL if priced by card */
+	Amount *ceiling;       /* what a hold takes; of actual usage: what is charged */
+	Amount *expected;      /* what is shown; of actual usage: the same as ceiling */
+	int64 expected_micros; /* credits of expected; -1: as of the ceiling, nothing else is known */
+	Jsonb *request;        /* to be kept: without its text; NULL of actual usage */
+	char *cost_usd;        /* exact decimal, before rounding to credits */
+	Jsonb *document;       /* the public document of quota.estimate() and quota.price() */
 } CostQuote;
 
 /* Whether amounts can be afforded. */

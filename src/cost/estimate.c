@@ -1,14 +1,17 @@
 /*
  * estimate.c
- *		What a request may use at most, and what it is expected to use.
+ *		What a request may use at most.
  *
  * The ceiling must cover whatever the generation does: output counts up to its bound,
- * which the request gives, or else the card. The expected usage is the ceiling with
- * the output that the caller expects.
+ * which the request gives, or else the card; of text each byte counts as a token. What
+ * is expected is in expect.c.
  */
 #include "cost/estimate.h"
 
 #include "cost/decimal.h"
+
+/* Special tokens at the beginning of the input and of the answer, generously counted. */
+#define FRAME_TOKENS 16
 
 /*
  * output_bound
@@ -42,10 +45,6 @@ output_bound(const CardPlan *plan, const Usage *usage, Assumptions *assumptions)
 	}
 	return bound;
 }
-
-#define PARTS_OF_OUTPUT                                                                 \
-	(MEASURE_BIT(MEASURE_REASONING_TOKENS) | MEASURE_BIT(MEASURE_AUDIO_OUTPUT_TOKENS) | \
-	 MEASURE_BIT(MEASURE_IMAGE_OUTPUT_TOKENS) | MEASURE_BIT(MEASURE_VIDEO_OUTPUT_TOKENS))
 
 /*
  * raise_to_dearest
@@ -123,12 +122,33 @@ bound_output(const CardPlan *plan, Usage *usage, Assumptions *assumptions)
 }
 
 /*
- * expected_output
+ * bound_input
+ *		Sets the input tokens of the ceiling of a request that states text instead: a
+ *		tokenizer that can fall back on bytes makes at most one token of each.
+ */
+static void
+bound_input(const CardPlan *plan, Usage *usage, Assumptions *assumptions)
+{
+	char bytes[DECIMAL_TEXT_SIZE];
+
+	if (!usage_has(usage, MEASURE_INPUT_BYTES) || usage_has(usage, MEASURE_INPUT_TOKENS) ||
+		(plan->walked & MEASURE_BIT(MEASURE_INPUT_TOKENS)) == 0)
+		return;
+	usage_set(usage, MEASURE_INPUT_TOKENS,
+			  Min(usage->micros[MEASURE_INPUT_BYTES] + FRAME_TOKENS * QUANTITY_ONE,
+				  QUANTITY_MAX_MICROS));
+	decimal_to_cstring(usage->micros[MEASURE_INPUT_BYTES], QUANTITY_SCALE, bytes);
+	usage_assume(assumptions, psprintf("input_tokens: at most one for each of %s bytes, and %d",
+									   bytes, FRAME_TOKENS));
+}
+
+/*
+ * stated_output
  *		Returns the output that the request, as it was read, says to expect; -1 if it
  *		says nothing.
  */
 static int64
-expected_output(const CardPlan *plan, const Usage *request)
+stated_output(const CardPlan *plan, const Usage *request)
 {
 	if ((plan->priced & MEASURE_BIT(MEASURE_OUTPUT_TOKENS)) == 0)
 		return -1;
@@ -140,56 +160,28 @@ expected_output(const CardPlan *plan, const Usage *request)
 }
 
 /*
- * expect_output
- *		Makes the usage of the ceiling the expected one, with so much output.
- */
-static void
-expect_output(Usage *usage, int64 output)
-{
-	if (output > usage_get(usage, MEASURE_OUTPUT_TOKENS))
-		usage_fail(usage_has(usage, MEASURE_EXPECTED_OUTPUT_TOKENS) ? "expected_output_tokens"
-																	: "output_tokens",
-				   "More output is expected than the request may have.", NULL);
-	usage_set(usage, MEASURE_OUTPUT_TOKENS, output);
-
-	/* Parts of the ceiling that the expected output cannot have. */
-	for (int i = MEASURE_OUTPUT_TOKENS + 1; i <= MEASURE_VIDEO_OUTPUT_TOKENS; i++)
-	{
-		if (!usage_has(usage, i))
-			continue;
-		usage->micros[i] = Min(usage->micros[i], output);
-		output -= usage->micros[i];
-	}
-}
-
-/*
  * estimate_usage
  *		See estimate.h.
  */
 void
-estimate_usage(const CardPlan *plan, Jsonb *request, Estimate *estimate)
+estimate_usage(const CardPlan *plan, Jsonb *request, int64 root_id, TimestampTz at,
+			   Estimate *estimate)
 {
 	Usage *ceiling = &estimate->ceiling;
 	Assumptions *assumptions = &estimate->assumptions;
-	int64 output;
+	Stated stated;
 
 	assumptions->count = 0;
 	usage_read(request, false, ceiling);
-	output = expected_output(plan, ceiling);
-	estimate->expects = output >= 0;
+	stated.given = ceiling->given;
+	stated.output = stated_output(plan, ceiling);
+	bound_input(plan, ceiling, assumptions);
 	evaluate_derive(plan, ceiling, assumptions);
 	bound_output(plan, ceiling, assumptions);
 	evaluate_require(plan, ceiling);
 	usage_check_parts(ceiling);
-	if (estimate->expects)
-	{
-		estimate->expected = *ceiling;
-		expect_output(&estimate->expected, output);
-	}
 	raise_to_dearest(plan, ceiling, assumptions);
-	if (!estimate->expects && usage_get(ceiling, MEASURE_OUTPUT_TOKENS) != 0 &&
-		(plan->priced & MEASURE_BIT(MEASURE_OUTPUT_TOKENS)) != 0)
-		usage_assume(assumptions, "expected: the ceiling, for want of expected_output_tokens");
+	expect_usage(plan, &stated, root_id, at, estimate);
 }
 
 /*
@@ -200,8 +192,9 @@ bool
 estimate_try_ceiling(const CardPlan *plan, Usage *usage)
 {
 	Assumptions assumptions = {.count = 0};
-	int64 output = expected_output(plan, usage);
+	int64 output = stated_output(plan, usage);
 
+	bound_input(plan, usage, &assumptions);
 	evaluate_derive(plan, usage, &assumptions);
 	bound_output(plan, usage, &assumptions);
 	if (!usage_parts_fit(usage) || output > usage_get(usage, MEASURE_OUTPUT_TOKENS))

@@ -137,7 +137,7 @@ read_leaf(ProviderReader *reader, const char *path, const JsonbValue *value)
 		state(reader, word.index, path,
 			  usage_read_quantity(path, (measures[word.index].flags & MEASURE_IS_WHOLE) != 0,
 								  value));
-	else if (word.kind == WORD_UNKNOWN)
+	else if (word.kind == WORD_UNKNOWN || word.kind == WORD_TEXT)
 		usage_assume(reader->assumptions, psprintf("%s: unknown, ignored", path));
 }
 

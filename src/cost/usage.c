@@ -168,6 +168,18 @@ usage_fail_unknown(const char *key, int length)
 }
 
 /*
+ * read_length
+ *		Returns the bytes of the input's text, in millionths.
+ */
+static int64
+read_length(const JsonbValue *value)
+{
+	if (value->type != jbvString)
+		usage_fail(INPUT_TEXT, "The value is not a text.", NULL);
+	return value->val.string.len * QUANTITY_ONE;
+}
+
+/*
  * usage_read
  *		Fills usage from a document in the vocabulary. Raises XQ201 with the name of
  *		the key if anything is unknown, malformed, negative or absurd. With
@@ -194,7 +206,7 @@ usage_read(Jsonb *document, bool or_provider, Usage *usage)
 		Word word = vocabulary_find(key.val.string.val, key.val.string.len);
 
 		JsonbIteratorNext(&iterator, &value, true);
-		if (word.kind == WORD_UNKNOWN ||
+		if (word.kind == WORD_UNKNOWN || (word.kind == WORD_TEXT && or_provider) ||
 			(word.kind == WORD_MEASURE && !(measures[word.index].flags & MEASURE_IS_KEY)))
 		{
 			if (or_provider)
@@ -210,8 +222,10 @@ usage_read(Jsonb *document, bool or_provider, Usage *usage)
 		}
 
 		const MeasureInfo *measure = &measures[word.index];
-		int64 micros =
-			usage_read_quantity(measure->name, (measure->flags & MEASURE_IS_WHOLE) != 0, &value);
+		int64 micros = word.kind == WORD_TEXT
+						   ? read_length(&value)
+						   : usage_read_quantity(measure->name,
+												 (measure->flags & MEASURE_IS_WHOLE) != 0, &value);
 
 		if (usage_has(usage, word.index) && usage->micros[word.index] != micros)
 			usage_fail(measures[word.index].name,
@@ -349,4 +363,51 @@ usage_parts_fit(const Usage *usage)
 	int total;
 
 	return find_excess(usage, &total) < 0;
+}
+
+/*
+ * usage_without_text
+ *		Returns the request as it is kept: a text is not kept, but how long it was. usage is
+ *		what was read of it.
+ */
+Jsonb *
+usage_without_text(Jsonb *request, const Usage *usage)
+{
+	JsonbParseState *state = NULL;
+	JsonbValue key;
+	JsonbValue bytes;
+	Datum without;
+
+	if (!usage_has(usage, MEASURE_INPUT_BYTES) ||
+		getKeyJsonValueFromContainer(&request->root, INPUT_TEXT, strlen(INPUT_TEXT), NULL) == NULL)
+		return request;
+	key.type = jbvString;
+	key.val.string.val = unconstify(char *, measures[MEASURE_INPUT_BYTES].name);
+	key.val.string.len = (int) strlen(key.val.string.val);
+	bytes.type = jbvNumeric;
+	bytes.val.numeric = int64_to_numeric(usage_get(usage, MEASURE_INPUT_BYTES) / QUANTITY_ONE);
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	pushJsonbValue(&state, WJB_KEY, &key);
+	pushJsonbValue(&state, WJB_VALUE, &bytes);
+	without =
+		DirectFunctionCall2(jsonb_delete, JsonbPGetDatum(request), CStringGetTextDatum(INPUT_TEXT));
+	return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, without,
+											  JsonbPGetDatum(JsonbValueToJsonb(
+												  pushJsonbValue(&state, WJB_END_OBJECT, NULL)))));
+}
+
+/*
+ * usage_input_bytes
+ *		Returns how many bytes of text a request says that it has; -1 if it says nothing.
+ */
+int64
+usage_input_bytes(Jsonb *request)
+{
+	const char *name = measures[MEASURE_INPUT_BYTES].name;
+	JsonbValue *value =
+		getKeyJsonValueFromContainer(&request->root, name, (int) strlen(name), NULL);
+
+	if (value == NULL || value->type == jbvNull)
+		return -1;
+	return usage_read_quantity(name, true, value) / QUANTITY_ONE;
 }

@@ -77,6 +77,10 @@ extern char *usage_clip(const char *text, int length);
 pg_noreturn extern void usage_fail_unknown(const char *key, int length);
 pg_noreturn extern void usage_fail(const char *key, const char *detail, const char *hint);
 
+/* The request as it is kept: what has no length is kept as it is. */
+extern Jsonb *usage_without_text(Jsonb *request, const Usage *usage);
+extern int64 usage_input_bytes(Jsonb *request);
+
 /* Functions in provider.c */
 extern void provider_read(Jsonb *document, bool reasoning_is_additional, Usage *usage,
 						  Assumptions *assumptions);

@@ -53,6 +53,8 @@ const MeasureInfo measures[MEASURE_COUNT] = {
 	[MEASURE_VIDEO_OUTPUT_TOKENS] = {"video_output_tokens", TOKENS, MEASURE_OUTPUT_TOKENS},
 	/* Tokens of citations, in no other total */
 	[MEASURE_CITATION_TOKENS] = {"citation_tokens", TOKENS, -1},
+	/* Bytes of the input's text, for requests that do not know its tokens */
+	[MEASURE_INPUT_BYTES] = {"input_bytes", KEY | WHOLE, -1},
 	/* How many images, videos or answers one request asks for */
 	[MEASURE_N] = {"n", KEY | WHOLE, -1},
 	/* Generated images: n */
@@ -139,6 +141,7 @@ static const struct
 	{"credits", WORD_MEASURE, MEASURE_PROVIDER_CREDITS},
 	{"code_interpreter_sessions", WORD_MEASURE, MEASURE_SESSIONS},
 	{"context_size", WORD_PARAMETER, PARAMETER_SEARCH_CONTEXT_SIZE},
+	{INPUT_TEXT, WORD_TEXT, MEASURE_INPUT_BYTES},
 	{"metadata", WORD_IGNORED, 0},
 };
 

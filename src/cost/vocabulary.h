@@ -30,6 +30,7 @@ typedef enum Measure
 	MEASURE_IMAGE_OUTPUT_TOKENS,
 	MEASURE_VIDEO_OUTPUT_TOKENS,
 	MEASURE_CITATION_TOKENS,
+	MEASURE_INPUT_BYTES,
 	MEASURE_N,
 	MEASURE_IMAGES,
 	MEASURE_PIXELS,
@@ -105,8 +106,12 @@ typedef enum WordKind
 	WORD_UNKNOWN,
 	WORD_MEASURE,
 	WORD_PARAMETER,
+	WORD_TEXT,   /* a text whose bytes count as a measure */
 	WORD_IGNORED /* allowed in requests, has no influence on the price */
 } WordKind;
+
+/* The text of a request: only its length is kept. */
+#define INPUT_TEXT "input_text"
 
 typedef struct Word
 {

@@ -43,9 +43,10 @@ typedef struct Hold
 	const Amount *amount;
 	TimestampTz held_at;
 	TimestampTz expires_at;
-	int64 card_id;  /* 0: none */
-	Jsonb *request; /* or NULL */
-	int seq;        /* of the event that will close it: 1, or more if it was held anew */
+	int64 card_id;         /* 0: none */
+	Jsonb *request;        /* or NULL */
+	int seq;               /* of the event that will close it: 1, or more if it was held anew */
+	int64 expected_micros; /* credits; -1: nothing was known but the ceiling */
 	ItemPointerData tid;
 } Hold;
 
@@ -75,6 +76,10 @@ typedef struct Event
 	int64 card_id;
 	Jsonb *usage;       /* or NULL */
 	const char *reason; /* or NULL */
+
+	/* What expectations are learned from; written, and not read back. */
+	int64 expected_micros; /* as of the hold */
+	int64 input_bytes;     /* of the request; -1: it did not say */
 } Event;
 
 /* A row of quota.keys. */

@@ -21,7 +21,8 @@ typedef enum HoldColumn
 	HOLD_CARD_ID,
 	HOLD_REQUEST,
 	HOLD_SEQ,
-	HOLD_COLUMNS = HOLD_SEQ
+	HOLD_EXPECTED,
+	HOLD_COLUMNS = HOLD_EXPECTED
 } HoldColumn;
 
 typedef enum EventColumn
@@ -45,7 +46,9 @@ typedef enum EventColumn
 	EVENT_REASON,
 	EVENT_ORIGIN,
 	EVENT_XID,
-	EVENT_COLUMNS = EVENT_XID
+	EVENT_EXPECTED,
+	EVENT_INPUT_BYTES,
+	EVENT_COLUMNS = EVENT_INPUT_BYTES
 } EventColumn;
 
 typedef enum KeyColumn

@@ -100,6 +100,10 @@ hold_from_slot(TupleTableSlot *slot, Hold *hold)
 	hold->card_id = nulls[HOLD_CARD_ID] ? 0 : DatumGetInt64(values[HOLD_CARD_ID]);
 	hold->request = copy_or_null(values[HOLD_REQUEST], nulls[HOLD_REQUEST]);
 	hold->seq = DatumGetInt16(values[HOLD_SEQ]);
+	hold->expected_micros =
+		nulls[HOLD_EXPECTED]
+			? -1
+			: micros_from_numeric(DatumGetNumeric(values[HOLD_EXPECTED]), "credit");
 	hold->tid = slot->tts_tid;
 }
 

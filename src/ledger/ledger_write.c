@@ -88,6 +88,13 @@ row_set_id(RowBuilder *row, int column, int64 id)
 	row->nulls[column - 1] = id == 0;
 }
 
+/* Credits in millionths, or -1. */
+static void
+row_set_credits(RowBuilder *row, int column, int64 micros)
+{
+	row_set_pointer(row, column, micros < 0 ? NULL : micros_to_numeric(micros));
+}
+
 static void
 row_set_levels(RowBuilder *row, int column, const Spender *spender)
 {
@@ -195,6 +202,7 @@ hold_form_tuple(Relation holds, const Hold *hold)
 	row_set_id(&row, HOLD_CARD_ID, hold->card_id);
 	row_set_pointer(&row, HOLD_REQUEST, hold->request);
 	row_set(&row, HOLD_SEQ, Int16GetDatum(hold->seq));
+	row_set_credits(&row, HOLD_EXPECTED, hold->expected_micros);
 	return row_form_tuple(holds, &row, HOLD_COLUMNS);
 }
 
@@ -329,6 +337,9 @@ ledger_insert_event(const Event *event)
 	row_set_text(&row, EVENT_REASON, event->reason);
 	row_set(&row, EVENT_ORIGIN, Int64GetDatum((int64) GetSystemIdentifier()));
 	row_set(&row, EVENT_XID, FullTransactionIdGetDatum(GetTopFullTransactionId()));
+	row_set_credits(&row, EVENT_EXPECTED, event->expected_micros);
+	row.nulls[EVENT_INPUT_BYTES - 1] = event->input_bytes < 0;
+	row.values[EVENT_INPUT_BYTES - 1] = Int64GetDatum(event->input_bytes);
 
 	tuple = row_form_tuple(events, &row, EVENT_COLUMNS);
 	map = convert_tuples_by_name(RelationGetDescr(events), RelationGetDescr(partition));

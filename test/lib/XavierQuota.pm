@@ -124,6 +124,25 @@ AS $$
                   r.scope, r.resource, r.period_start, r.used, r.held, r.events_used, r.holds_held)
     FROM recount r
     WHERE (r.used, r.held) IS DISTINCT FROM (r.events_used, r.holds_held)
+    UNION ALL
+    SELECT format('%s bucket %s of output tokens in the week of %s: learned %s, rolled up %s',
+                  model, bucket, week, learned.events, rolled_up.events)
+    FROM (
+        -- Each event below the mark of its cluster that has succeeded, from its usage.
+        SELECT e.root_id, c.model, date_trunc('week', e.held_at AT TIME ZONE 'UTC')::date AS week,
+               quota._histogram_bucket((e.usage ->> 'output_tokens')::numeric) AS bucket, count(*) AS events
+        FROM quota.events e
+        JOIN quota.rate_cards c ON c.card_id = e.card_id
+        JOIN quota.fold_marks m ON (m.root_id, m.origin) = (e.root_id, e.origin) AND e.xid < m.mark
+        WHERE e.usage ? 'output_tokens' AND coalesce(e.outcome, 'succeeded') = 'succeeded'
+        GROUP BY 1, 2, 3, 4
+    ) AS rolled_up
+    FULL JOIN (
+        SELECT h.root_id, h.model, h.week, h.bucket, h.events
+        FROM quota.usage_histogram h WHERE h.quantity = 'output_tokens'
+    ) AS learned USING (root_id, model, week, bucket)
+    WHERE learned.events IS DISTINCT FROM rolled_up.events
+      AND week >= date_trunc('week', quota.now() AT TIME ZONE 'UTC')::date - 28
     ORDER BY 1;
 $$;
 });

@@ -88,6 +88,7 @@ INSERT INTO columns VALUES
     ('engine_stats', 'counters max_counters pinned loads counters_loaded evictions load_waits claims refusals memory_bytes'),
     ('admin_jobs', 'job schedule description last_started last_finished last_rows last_error last_success overdue'),
     ('admin_audit', 'changed_at changed_by acting_as relation operation before after audit_id'),
+    ('admin_estimate_accuracy', 'root model since generations ceiling expected charged charged_of_ceiling charged_of_expected of_ceiling_p10 of_ceiling_median of_ceiling_p90 of_expected_p10 of_expected_median of_expected_p90 output_tokens_median output_tokens_p90'),
     ('admin_rate_cards', 'model card_id valid_from valid_to in_force lines source created_at card'),
     ('admin_model_aliases', 'alias model card_id created_at');
 
