@@ -181,13 +181,15 @@ subxact_callback(SubXactEvent event, SubTransactionId mine,
 static void
 find_malloc(void)
 {
-	*(void **) &malloc_arm = dlsym(RTLD_DEFAULT, "inject_malloc_arm");
-	*(void **) &malloc_failed = dlsym(RTLD_DEFAULT, "inject_malloc_failed");
-	malloc_spared = dlsym(RTLD_DEFAULT, "inject_malloc_spared");
-	if (malloc_arm == NULL || malloc_failed == NULL || malloc_spared == NULL)
+	int *spared = dlsym(RTLD_DEFAULT, "inject_malloc_spared");
+
+	if (spared == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("\"inject_malloc\" is not loaded"),
 						errhint("Start the server with LD_PRELOAD set to inject_malloc.so.")));
+	malloc_spared = spared;
+	*(void **) &malloc_arm = dlsym(RTLD_DEFAULT, "inject_malloc_arm");
+	*(void **) &malloc_failed = dlsym(RTLD_DEFAULT, "inject_malloc_failed");
 }
 
 /*

@@ -11,6 +11,9 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+/* PostgreSQL's makefiles hide what a library does not export explicitly, since 16. */
+#pragma GCC visibility push(default)
+
 void inject_malloc_arm(long countdown, long failures);
 long inject_malloc_failed(void);
 
