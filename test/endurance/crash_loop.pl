@@ -299,6 +299,12 @@ sub strike
 	{
 		kill 'KILL', pick_process($database, "application_name LIKE '$whom%' AND state <> 'idle'");
 	}
+	elsif ($what eq 'point')
+	{
+		my @names = grep { /^$whom/ } sort keys %pids;
+
+		kill 'USR2', $pids{ $names[ rand @names ] };
+	}
 	elsif ($what eq 'process')
 	{
 		kill 'KILL', pick_process($database, "backend_type = '$whom'");
@@ -326,14 +332,12 @@ sub strike
 
 sub start_clients
 {
-	my ($round, $what, $whom, $point) = @_;
+	my ($round, $point, $whom) = @_;
 	my %plans = (
 		(map { ("load_$_" => \&LedgerCalls::random_plan) } 1 .. $CLIENTS),
 		definitions => \&LedgerCalls::definition_plan,
 		upkeep      => \&LedgerCalls::upkeep_plan);
 	my @names = sort keys %plans;
-	my @struck = grep { $what eq 'point' && /^$whom/ } @names;
-	my $struck = @struck ? $struck[ rand @struck ] : '';
 	my $pause = $PAUSES[ rand @PAUSES ];
 	my $pause_us = int rand 3000;
 	my %started;
@@ -354,9 +358,7 @@ sub start_clients
 			plan    => $plans{$name},
 			pace_us => $name =~ /^load/ ? 0 : 30_000,
 			setup   => [ "SET inject_commit.pause_us = $pause_us", "SET inject_commit.pause_at = $pause" ],
-			$name eq $struck
-			? (crash_at => $point, crash_after => 5 + int rand 25, fate => exists $FATE{$point} && $whom ne 'upkeep')
-			: ());
+			defined $point ? (crash_at => $point, fate => exists $FATE{$point} && $whom ne 'upkeep') : ());
 	}
 	return %started;
 }
@@ -368,25 +370,21 @@ sub play
 
 	note($name);
 	raise_limits();
-	%pids = start_clients($round, $what, $whom, $point);
+	%pids = start_clients($round, $point, $whom);
 	my $database = DBI->connect('dbi:Pg:dbname=postgres;host=' . $node->host . ';port=' . $node->port,
 		'', '', { RaiseError => 1, PrintError => 0 });
 	my @wrong;
 
-	# Everybody works, until one dies of itself or it is time.
 	wait_for_clients(
 		'served',
-		sub { return $what eq 'point' ? count_notes($_[0], 'lost') : count_notes($_[0], 'done') >= 5; },
+		sub { return count_notes($_[0], 'done') >= 5; },
 		sub {
 			my $rows = eval { $database->selectall_arrayref(exceeded(2)) } // [];
 
 			push @wrong, map { join ' ', 'exceeded:', map { $_ // '' } @$_ } @$rows;
 		});
-	if ($what ne 'point')
-	{
-		usleep(rand 300_000);
-		strike($database, $what, $whom);
-	}
+	usleep(rand 300_000);
+	strike($database, $what, $whom);
 	$database->{InactiveDestroy} = 1;
 	wait_for_clients('served again',
 		sub { return count_notes($_[0], 'lost') && count_notes($_[0], 'done', 'lost') >= 3; });

@@ -39,7 +39,7 @@ my $PATIENCE_SECONDS = 180;
 #   name, round  of its connection and keys   seed    of its choices
 #   users      whom it works for   holds      id -> hold: open ones that it may take
 #   plan       code that makes transactions   setup   statements for each connection
-#   crash_at   a point of inject_commit, or nothing       crash_after  so many transactions
+#   crash_at   a point of inject_commit, at which it dies after SIGUSR2
 #   pace_us    how long it may rest after each transaction
 #   fate       whether it shall find out what becomes of the transaction in which it dies
 sub start
@@ -50,11 +50,12 @@ sub start
 	return $pid if $pid;
 
 	# A process of its own, which ends without the ends of the test.
-	my $self = bless { %options, keys => 0, count => 0 }, 'LedgerClient';
+	my $self = bless { %options, keys => 0 }, 'LedgerClient';
 	open $self->{file}, '>', $self->{journal} or POSIX::_exit(1);
 	$self->{file}->autoflush(1);
 	srand $self->{seed};
 	$SIG{USR1} = sub { $self->{stop} = 1; };
+	$SIG{USR2} = sub { $self->{strike} = 1; };
 	eval { $self->work; 1 } or $self->note("wrong client died: $@");
 	POSIX::_exit(0);
 }
@@ -94,8 +95,9 @@ sub work
 	$self->connect;
 	until ($self->{stop})
 	{
-		if (defined $self->{crash_at} && ++$self->{count} == $self->{crash_after})
+		if ($self->{strike})
 		{
+			$self->{strike} = 0;
 			$self->{armed} = 1;
 			$self->note("armed $self->{crash_at}");
 			eval { $self->{db}->do("SET inject_commit.crash_at = $self->{crash_at}") };
