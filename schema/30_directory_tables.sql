@@ -27,7 +27,9 @@ COMMENT ON TABLE quota.resources IS
 INSERT INTO quota.resources (resource, unit, kind, description) VALUES
     ('credit',  'credit',   'flow',  'Internal currency; quota.set_credit_rate() says how many a US dollar buys'),
     ('calls',   'call',     'flow',  'Accepted generation requests'),
-    ('storage', 'megabyte', 'stock', 'Megabytes of 10^6 bytes, exact to the byte');
+    ('storage', 'megabyte', 'stock', 'Megabytes of 10^6 bytes, exact to the byte'),
+    -- What every hold of a model counts one of by itself: its name cannot mean anything else.
+    ('in_flight', 'generation', 'concurrency', 'Generations that run now');
 
 -- Plans: named sets of limits.
 CREATE TABLE quota.plans (

@@ -240,7 +240,7 @@ BEGIN
             IS NOT DISTINCT FROM (unit, kind, description) THEN
         RETURN;
     END IF;
-    IF resource IN ('credit', 'calls', 'storage') THEN
+    IF resource IN ('credit', 'calls', 'storage', 'in_flight') THEN
         RAISE EXCEPTION 'resource "%" is built in and cannot be changed', resource
             USING ERRCODE = 'XQ301';
     END IF;

@@ -24,7 +24,7 @@ BEGIN
                 WHEN 'quota.jobs'::regclass
                     THEN 'WHERE false'
                 WHEN 'quota.resources'::regclass
-                    THEN $$WHERE resource NOT IN ('credit', 'calls', 'storage')$$
+                    THEN $$WHERE resource NOT IN ('credit', 'calls', 'storage', 'in_flight')$$
                 ELSE ''
             END);
     END LOOP;

@@ -109,10 +109,18 @@ SELECT quota.reserve_amount('ann', 'apollo', 'storage=120.5') ->> 'hold_id' AS h
 SELECT r -> 'charged' AS charged FROM quota.settle_amount(:'hold_id', 'storage=118.25') AS r;
 SELECT r -> 'charged' AS charged FROM quota.adjust('company:acme/project:apollo', 'storage=-20', 'files deleted') AS r;
 -- example: in_flight
-SELECT quota.put_resource('in_flight', 'generation', 'concurrency', 'Generations that run now');
 SELECT quota.set_limit('company:acme/user:*', 'in_flight', 2) IS NOT NULL AS limited;
-SELECT quota.reserve_amount('ann', 'apollo', 'in_flight=1') ->> 'hold_id' AS slot \gset
-SELECT quota.release(:'slot') ->> 'state' AS state;
+SELECT quota.reserve('ann', 'apollo', 'writer-1', '{"input_tokens": 100, "max_output_tokens": 10}')
+       ->> 'hold_id' AS first \gset
+SELECT quota.reserve('ann', 'apollo', 'writer-1', '{"input_tokens": 100, "max_output_tokens": 10}')
+       ->> 'hold_id' AS second \gset
+SELECT v ->> 'allowed' AS allowed, v ->> 'reason' AS reason, v ->> 'message' AS message,
+       v ->> 'retry_at' AS retry_at
+FROM quota.reserve('ann', 'apollo', 'writer-1', '{"input_tokens": 100, "max_output_tokens": 10}') AS v;
+SELECT quota.release(:'first') ->> 'state' AS state;
+SELECT l ->> 'scope' AS scope, l ->> 'limit' AS "limit", l ->> 'used' AS used, l ->> 'held' AS held
+FROM quota.release(:'second') AS r, jsonb_array_elements(r -> 'levels') AS l
+WHERE l ->> 'resource' = 'in_flight';
 -- example: refused
 SELECT v ->> 'allowed' AS allowed, v ->> 'reason' AS reason, v ->> 'message' AS message,
        v ->> 'retry_at' AS retry_at

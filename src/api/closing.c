@@ -126,6 +126,8 @@ closing_receipt(const ClosedHold *closed, bool replayed, bool ignored)
 {
 	const Event *event = &closed->last;
 	const Amount *amounts[] = {event->held, event->charged};
+	bool closes_hold = event->kind == EVENT_SETTLED || event->kind == EVENT_RELEASED ||
+					   event->kind == EVENT_EXPIRED;
 	uint32 root_hash = hold_id_root_hash(&event->id);
 	LevelSet levels;
 	Receipt receipt = {
@@ -146,6 +148,8 @@ closing_receipt(const ClosedHold *closed, bool replayed, bool ignored)
 		receipt.lines = document_lines(
 			cost_price_by_card(event->card_id, event->usage, event->spender.root_id, event->held_at)
 				->document);
+	if (closes_hold)
+		amounts[0] = levels_count_hold(event->held, event->spender.model);
 	levels_collect(&levels, &event->spender, root_hash, event->held_at, amounts, 2);
 	levels_pin_or_compute(&levels);
 	levels_look(&levels);
@@ -219,7 +223,7 @@ static Jsonb *
 closing_close(Closing *closing, Relation holds, const Hold *hold, bool want_receipt)
 {
 	uint32 root_hash = hold_id_root_hash(&hold->id);
-	const Amount *counted = levels_count_hold(hold->amount);
+	const Amount *counted = levels_count_hold(hold->amount, hold->spender.model);
 	const Amount *amounts[2];
 	LevelSet levels;
 	Event event;
@@ -315,7 +319,7 @@ closing_enter(const char *name, const pg_uuid_t *id, TimestampTz *now)
 static Jsonb *
 closing_keep(const Closing *closing, Relation holds, Hold *hold)
 {
-	const Amount *amounts[] = {hold->amount};
+	const Amount *amounts[] = {levels_count_hold(hold->amount, hold->spender.model)};
 	TimestampTz expires_at = closing->now + (int64) unknown_grace_seconds * USECS_PER_SEC;
 	LevelSet levels;
 	Event event;

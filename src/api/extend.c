@@ -96,8 +96,9 @@ static bool
 extension_claim(Extension *extension)
 {
 	const Hold *hold = &extension->hold;
-	const Amount *amount =
-		extension->anew ? levels_count_hold(extension->amount) : extension->amount;
+	const Amount *amount = extension->anew
+							   ? levels_count_hold(extension->amount, hold->spender.model)
+							   : extension->amount;
 	const Amount *more = extension->anew ? amount : amount_subtract(amount, hold->amount);
 	uint32 root_hash = hold_id_root_hash(&hold->id);
 	EscrowAnswer answer;

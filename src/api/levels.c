@@ -31,16 +31,21 @@ level_is_setting(const Level *level)
 
 /*
  * levels_count_hold
- *		Returns what an open hold of an amount counts: the amount, and itself.
+ *		Returns what an open hold of an amount counts: the amount, and itself. model is
+ *		that of the hold, NULL for an amount without one.
  */
 Amount *
-levels_count_hold(const Amount *amount)
+levels_count_hold(const Amount *amount, const char *model)
 {
-	AmountEntry entries[AMOUNT_MAX_ENTRIES + 1];
+	static const char *const counted[] = {OPEN_HOLDS, IN_FLIGHT};
+	AmountEntry entries[AMOUNT_MAX_ENTRIES + lengthof(counted)];
 	int count = amount_entries(amount, entries);
 
-	entries[count].resource = OPEN_HOLDS;
-	entries[count++].micros = MICROS_PER_UNIT;
+	for (int i = 0; i < (int) lengthof(counted); i++)
+	{
+		entries[count].resource = counted[i];
+		entries[count++].micros = hold_counts_itself(counted[i], model);
+	}
 	return amount_make(entries, count);
 }
 
@@ -193,7 +198,8 @@ levels_afford(const LevelSet *set, const AmountEntry *entries, int count, const 
 
 		if (!claim.enforced)
 			continue;
-		if (strcmp(resource, OPEN_HOLDS) != 0)
+		/* A smaller request of the model would be a hold, too. */
+		if (hold_counts_itself(resource, level->limit.model_pattern) == 0)
 		{
 			claim.request = least == NULL ? 0 : amount_get(least, resource);
 			for (int j = 0; j < count; j++)

@@ -27,7 +27,7 @@ typedef struct LevelSet
 
 /* Functions in levels.c */
 extern void levels_init(void);
-extern Amount *levels_count_hold(const Amount *amount);
+extern Amount *levels_count_hold(const Amount *amount, const char *model);
 extern void levels_collect(LevelSet *set, const Spender *spender, uint32 root_hash,
 						   TimestampTz held_at, const Amount *const *amounts, int amount_count);
 extern void levels_pin(LevelSet *set);

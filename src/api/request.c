@@ -79,7 +79,7 @@ request_price(Request *request)
 		request->amount = request->quote->ceiling;
 		request->spender.model = request->quote->model;
 	}
-	request->counted = levels_count_hold(request->amount);
+	request->counted = levels_count_hold(request->amount, request->spender.model);
 }
 
 /* Collects the levels of the request and makes their numbers available. */
@@ -133,7 +133,7 @@ request_discount_expired(Request *request)
 
 	for (int i = 0; i < count; i++)
 	{
-		const Amount *counted = levels_count_hold(holds[i].amount);
+		const Amount *counted = levels_count_hold(holds[i].amount, holds[i].spender.model);
 		LevelSet expired;
 
 		levels_collect(&expired, &holds[i].spender, request->payer->root_hash, holds[i].held_at,
@@ -283,10 +283,9 @@ request_replay(Request *request, const KeyRecord *record)
 	verdict.access_count = payer_check_access(request->payer, request->spender.model,
 											  request->model, &request->access);
 	verdict.access = request->access;
-	levels_collect(&request->levels, &request->spender, request->payer->root_hash, request->now,
-				   &verdict.amount, 1);
-	levels_pin(&request->levels);
-	levels_show_granted(&request->levels, verdict.amount);
+	request->counted = levels_count_hold(verdict.amount, request->spender.model);
+	request_levels(request);
+	levels_show_granted(&request->levels, request->counted);
 	verdict.levels = &request->levels;
 	return verdict_write(&verdict);
 }

@@ -24,6 +24,9 @@
  */
 #define OPEN_HOLDS "open holds"
 
+/* What every open hold of a model counts one of: a generation that runs. A resource. */
+#define IN_FLIGHT "in_flight"
+
 /* Who spends, as a row states it. */
 typedef struct Spender
 {
@@ -88,6 +91,18 @@ typedef struct KeyRecord
 	int64 fingerprint;
 	pg_uuid_t hold_id;
 } KeyRecord;
+
+/*
+ * Says how much of a resource an open hold counts by being there, beside its amount,
+ * in millionths. It is a rule, not a row: so it holds for a limit that is set later.
+ */
+static inline int64
+hold_counts_itself(const char *resource, const char *model)
+{
+	if (strcmp(resource, OPEN_HOLDS) == 0)
+		return MICROS_PER_UNIT;
+	return model != NULL && strcmp(resource, IN_FLIGHT) == 0 ? MICROS_PER_UNIT : 0;
+}
 
 /* Functions in ledger_write.c */
 extern void ledger_insert_hold(const Hold *hold);

@@ -82,12 +82,9 @@ load_add_row(LoadState *state, const int64 *levels, int level_count, const char 
 			continue;
 		if (!model_matches(spec->model_pattern, model))
 			continue;
-		if (state->holds && strcmp(spec->resource, OPEN_HOLDS) == 0)
-			micros = MICROS_PER_UNIT;
-		else
-			micros = amount_get(amount, spec->resource);
+		micros = amount_get(amount, spec->resource);
 		if (state->holds)
-			state->totals[i].held += micros;
+			state->totals[i].held += micros + hold_counts_itself(spec->resource, model);
 		else
 			state->totals[i].used += micros;
 	}
