@@ -46,9 +46,13 @@ END
 $block$;
 
 -- What was learned has changed: every backend reads it again when it next needs it.
-CREATE TRIGGER cost_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON quota.usage_histogram
+-- Row by row, because a logical apply worker fires no triggers of statements; a
+-- transaction tells it once.
+CREATE TRIGGER cost_changed_row AFTER INSERT OR UPDATE OR DELETE ON quota.usage_histogram
+    FOR EACH ROW EXECUTE FUNCTION quota._cost_changed();
+CREATE TRIGGER cost_changed_truncate AFTER TRUNCATE ON quota.usage_histogram
     FOR EACH STATEMENT EXECUTE FUNCTION quota._cost_changed();
-ALTER TABLE quota.usage_histogram ENABLE ALWAYS TRIGGER cost_changed;
+ALTER TABLE quota.usage_histogram ENABLE ALWAYS TRIGGER cost_changed_row, ENABLE ALWAYS TRIGGER cost_changed_truncate;
 
 -- Partitions have the row triggers of their parent, but not those of statements.
 CREATE TRIGGER ledger_truncated AFTER TRUNCATE ON quota.events_default
