@@ -156,7 +156,7 @@ limits_grow(CollectState *state)
 
 	if (limits->count == state->space)
 	{
-		state->space = Max(16, state->space * 2);
+		state->space = Max(4, state->space * 2); /* few have more, and thousands are kept */
 		limits->limits = limits->limits == NULL
 							 ? palloc(sizeof(LevelLimit) * state->space)
 							 : repalloc(limits->limits, sizeof(LevelLimit) * state->space);
@@ -169,16 +169,19 @@ static void
 collect_limit(Datum *values, bool *nulls pg_attribute_unused(), void *arg)
 {
 	CollectState *state = arg;
+	Scope *scope = DatumGetScopeP(values[2]);
+	bool share = DatumGetBool(values[1]);
+	char *scope_text =
+		scope_to_cstring(share ? scope_append(scope, "user", state->user_id) : scope);
 	MemoryContext old = MemoryContextSwitchTo(state->context);
 	LevelLimit *limit = limits_grow(state);
 
 	limit->account_id = DatumGetInt64(values[0]);
-	limit->share = DatumGetBool(values[1]);
-	limit->scope_key = (const Scope *) PG_DETOAST_DATUM_COPY(values[2]);
-	if (limit->share)
-		limit->scope_key = scope_append(limit->scope_key, "user", state->user_id);
-	limit->scope = scope_to_cstring(limit->scope_key);
-	limit->source = pstrdup(TextDatumGetCString(values[3]));
+	limit->share = share;
+	limit->scope_key = share ? scope_append(scope, "user", state->user_id)
+							 : (const Scope *) PG_DETOAST_DATUM_COPY(values[2]);
+	limit->scope = pstrdup(scope_text); /* not with the room in which it was written */
+	limit->source = TextDatumGetCString(values[3]);
 	limit->limit_id = DatumGetInt64(values[4]);
 	limit->version = DatumGetInt64(values[5]);
 	limit->resource = TextDatumGetCString(values[6]);
@@ -194,12 +197,13 @@ collect_limit(Datum *values, bool *nulls pg_attribute_unused(), void *arg)
 static void
 add_open_holds(const Spender *spender, CollectState *state)
 {
+	char *scope_text = scope_to_cstring(scope_root(spender->scope));
 	MemoryContext old = MemoryContextSwitchTo(state->context);
 	LevelLimit *limit = limits_grow(state);
 
 	limit->account_id = spender->root_id;
 	limit->scope_key = scope_root(spender->scope);
-	limit->scope = scope_to_cstring(limit->scope_key);
+	limit->scope = pstrdup(scope_text);
 	limit->source = "setting";
 	limit->resource = OPEN_HOLDS;
 	limit->model_pattern = "*";

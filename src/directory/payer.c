@@ -208,6 +208,8 @@ typedef struct PathState
 	Payer *payer;
 	const char *user_id;
 	bool personal;
+	AccessCheck checks[2 * LEVELS_MAX + 1];
+	const char *rule_scopes[2 * LEVELS_MAX];
 	int64 rule_accounts[2 * LEVELS_MAX];
 	char *member_scope; /* of the nearest entry, NULL if none */
 	bool member_active;
@@ -218,7 +220,7 @@ path_add_check(PathState *state, const char *check, const char *scope, bool pass
 			   const char *reason)
 {
 	Payer *payer = state->payer;
-	AccessCheck *entry = &payer->checks[payer->check_count++];
+	AccessCheck *entry = &state->checks[payer->check_count++];
 
 	entry->check = check;
 	entry->scope = scope;
@@ -232,19 +234,29 @@ path_add_rule_scope(PathState *state, int64 account_id, const char *scope)
 	Payer *payer = state->payer;
 
 	state->rule_accounts[payer->rule_scope_count] = account_id;
-	payer->rule_scopes[payer->rule_scope_count++] = scope;
+	state->rule_scopes[payer->rule_scope_count++] = scope;
 }
 
-/* One account of the path, from the root down. */
+/* The share of the path's user in one of its accounts, as text that is kept. */
+static char *
+share_text(const PathState *state, const Scope *scope)
+{
+	return MemoryContextStrdup(state->context,
+							   scope_to_cstring(scope_append(scope, "user", state->user_id)));
+}
+
+/* One account of the path, from the root down. What is written anew for it is not kept. */
 static void
 collect_level(Datum *values, bool *nulls, void *arg)
 {
 	PathState *state = arg;
 	Payer *payer = state->payer;
 	Spender *spender = &payer->spender;
+	char *path_text =
+		MemoryContextStrdup(state->context, scope_to_cstring(DatumGetScopeP(values[1])));
+	char *share = nulls[6] ? NULL : share_text(state, DatumGetScopeP(values[1]));
 	MemoryContext old = MemoryContextSwitchTo(state->context);
 	Scope *scope = (Scope *) PG_DETOAST_DATUM_COPY(values[1]);
-	char *path_text = scope_to_cstring(scope);
 
 	if (spender->level_count == LEVELS_MAX)
 		elog(ERROR, "path of \"%s\" is too deep", path_text);
@@ -266,10 +278,8 @@ collect_level(Datum *values, bool *nulls, void *arg)
 		state->member_scope = path_text;
 		state->member_active = DatumGetBool(values[5]);
 	}
-	if (!nulls[6])
+	if (share != NULL)
 	{
-		char *share = scope_to_cstring(scope_append(scope, "user", state->user_id));
-
 		path_add_check(state, "account_active", share, DatumGetBool(values[6]), "account_inactive");
 		path_add_rule_scope(state, DatumGetInt64(values[7]), share);
 	}
@@ -383,6 +393,13 @@ require_known_user(QueryScope *scope, const char *user_id)
 						 "personal account with quota.put_account().")));
 }
 
+/* What is kept is as long as it has to be: thousands are. */
+static void *
+copy_array(MemoryContext context, const void *array, Size size, int count)
+{
+	return memcpy(MemoryContextAlloc(context, size * count), array, size * count);
+}
+
 /*
  * payer_read
  *		Reads the payer of a user in a project, as of now, into a context.
@@ -396,8 +413,6 @@ payer_read(const char *user_id, const char *project_id, Payer *payer, MemoryCont
 
 	memset(payer, 0, sizeof(Payer));
 	path.user_id = MemoryContextStrdup(context, user_id);
-	payer->checks = MemoryContextAlloc(context, sizeof(AccessCheck) * (2 * LEVELS_MAX + 1));
-	payer->rule_scopes = MemoryContextAlloc(context, sizeof(char *) * 2 * LEVELS_MAX);
 
 	query_begin(&scope);
 	find_project(&scope, project_id, &found);
@@ -415,6 +430,9 @@ payer_read(const char *user_id, const char *project_id, Payer *payer, MemoryCont
 	payer->spender.user_id = path.user_id;
 	read_rules(&scope, &path);
 	query_end(&scope);
+	payer->checks = copy_array(context, path.checks, sizeof(AccessCheck), payer->check_count);
+	payer->rule_scopes =
+		copy_array(context, path.rule_scopes, sizeof(char *), payer->rule_scope_count);
 }
 
 /*
@@ -610,8 +628,6 @@ payer_find_account(const Scope *path, Spender *spender)
 		account = scope_parent(path);
 	}
 	state.user_id = spender->user_id ? spender->user_id : "";
-	payer.checks = palloc(sizeof(AccessCheck) * (2 * LEVELS_MAX + 1));
-	payer.rule_scopes = palloc(sizeof(char *) * 2 * LEVELS_MAX);
 
 	query_begin(&scope);
 	find_by_scope(&scope, account, &found);

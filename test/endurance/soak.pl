@@ -332,6 +332,8 @@ sub flat
 	return;
 }
 
+cmp_ok(median(during('calls_per_second', $CLEAR, 2)), '>=', median(during('calls_per_second', $WARM, $HELD)) / 2,
+	'calls are served as before');
 flat('backend_bytes_median', 1.1, 500_000, 'memory of a backend does not grow (bytes)');
 flat('context_bytes', 1.1, 300_000, 'nor what it says of it itself (bytes)');
 flat('unfolded_events', 2, $RATE * $every, 'events that are not folded do not pile up');

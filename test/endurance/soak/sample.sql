@@ -8,5 +8,7 @@ SELECT (SELECT count(*) FROM quota.holds) AS open_holds,
        pg_current_wal_insert_lsn() - '0/0'::pg_lsn,
        (SELECT sum(n_tup_ins) FROM pg_stat_user_tables WHERE schemaname = 'quota' AND relname ~ '^(holds|events_.*)$'),
        (SELECT coalesce(round(avg(c.bytes)), 0) FROM (
-            SELECT DISTINCT ON (pid) bytes FROM contexts ORDER BY pid, at DESC) AS c)
+            SELECT DISTINCT ON (c.pid) c.bytes
+            FROM contexts c JOIN pg_stat_activity a ON a.pid = c.pid AND a.application_name = 'service'
+            ORDER BY c.pid, c.at DESC) AS c)
 FROM pgstattuple('quota.holds') AS h, pgstattuple('quota.keys') AS k, quota.engine_stats AS s
