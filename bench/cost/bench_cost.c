@@ -22,7 +22,6 @@
 
 #include "compat.h"
 #include "cost/cache.h"
-#include "cost/cost.h"
 #include "cost/credit.h"
 #include "cost/estimate.h"
 #include "xavier_quota.h"
@@ -45,7 +44,8 @@ void _PG_init(void);
 void
 _PG_init(void)
 {
-	cost_init();
+	vocabulary_init();
+	cache_init();
 }
 
 /* A request for its bare cost. */

@@ -13,8 +13,6 @@
  */
 #include "cost/vocabulary.h"
 
-#include "common/hashfn.h"
-
 #define KEY MEASURE_IS_KEY
 #define METER MEASURE_IS_METER
 #define WHOLE MEASURE_IS_WHOLE
@@ -146,7 +144,8 @@ static const struct
 };
 
 /* Open addressing; a slot holds 1 + the number of an entry, or 0. */
-#define SLOT_COUNT 1024
+#define SLOT_BITS 10
+#define SLOT_COUNT (1 << SLOT_BITS)
 
 typedef struct VocabularyEntry
 {
@@ -163,7 +162,7 @@ StaticAssertDecl(lengthof(entries) < SLOT_COUNT / 2, "the table is at most half 
 /*
  * word_slot
  *		Returns where the search for a word begins: its length and three of its bytes
- *		tell the words apart well.
+ *		tell the words apart well. The multiplication is Fibonacci hashing (Knuth, TAOCP 3, 6.4).
  */
 static inline uint32
 word_slot(const char *text, int length)
@@ -172,11 +171,11 @@ word_slot(const char *text, int length)
 
 	if (length > 0)
 	{
-		hash = hash * 31 + (unsigned char) text[0];
-		hash = hash * 31 + (unsigned char) text[length / 2];
-		hash = hash * 31 + (unsigned char) text[(length * 3) / 4];
+		hash = hash * 131 + (unsigned char) text[0];
+		hash = hash * 131 + (unsigned char) text[length / 3];
+		hash = hash * 131 + (unsigned char) text[length * 2 / 3];
 	}
-	return murmurhash32(hash) % SLOT_COUNT;
+	return (hash * 0x9E3779B1U) >> (32 - SLOT_BITS);
 }
 
 static void
