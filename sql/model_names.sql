@@ -68,6 +68,9 @@ SET xavier_quota.default_model = 'mnp/mn-3';
 SELECT * FROM pg_temp.refused($$SELECT quota.estimate('mn-unknown', '{"pages": 1}')$$);
 SET xavier_quota.default_model = 'mn-2';
 SELECT name, pg_temp.by(name) FROM unnest('{mn-unknown, other/mn-1, mn-1, mn-alias, mnp/mn-3}'::text[]) AS name;
+-- The name counts as it is, so it must be one.
+SELECT * FROM pg_temp.refused($$SELECT quota.estimate('', '{"pages": 1}')$$);
+SELECT left(pg_temp.by(repeat('x', 255)), 30) AS longest, pg_temp.by(repeat('x', 256)) AS too_long, pg_temp.by(repeat('ü', 128)) AS in_bytes;
 -- Never free by accident: the card must price the request.
 SELECT * FROM pg_temp.refused($$SELECT quota.estimate('mn-unknown', '{"input_tokens": 1000}')$$);
 SET ROLE pg_read_all_data;

@@ -48,6 +48,13 @@ cost_init(void)
 	cache_init();
 }
 
+/* Whether a model can have this name: it stands in keys of the roll-up. */
+static bool
+name_is_valid(const char *model)
+{
+	return *model != '\0' && strlen(model) < MODEL_SIZE;
+}
+
 /*
  * fail_unknown_model
  *		Raises XQ003 for a model that no card prices at the instant.
@@ -57,7 +64,9 @@ fail_unknown_model(const char *model, TimestampTz at, bool is_known, bool by_def
 {
 	const char *detail = NULL;
 
-	if (is_known)
+	if (!name_is_valid(model))
+		detail = "A name has between 1 and 255 bytes.";
+	else if (is_known)
 		detail = psprintf("No version of its card is valid at %s.", timestamptz_to_str(at));
 	else if (by_default)
 		detail = psprintf("Nor has \"%s\", which xavier_quota.default_model names.",
@@ -75,7 +84,7 @@ fail_unknown_model(const char *model, TimestampTz at, bool is_known, bool by_def
  *		Finds the card that prices a model at the instant: its own, the one that its
  *		name leads to, or the one for unknown models. Raises XQ003 if there is none.
  *		A name that leads to a card counts as that card's model, so that no other
- *		spelling passes by a limit or rule.
+ *		spelling passes by a limit or rule; an unknown one counts as it is.
  */
 static PricedBy
 find_model(const char *model, TimestampTz at)
@@ -92,7 +101,7 @@ find_model(const char *model, TimestampTz at)
 		by.assumption = psprintf("model: %s, %s", by.model, match.how);
 		return by;
 	}
-	if (match.is_known || *default_model == '\0')
+	if (match.is_known || *default_model == '\0' || !name_is_valid(model))
 		fail_unknown_model(model, at, match.is_known, false);
 	by.plan = cache_find_model(default_model, at, &match);
 	if (by.plan == NULL)
