@@ -87,8 +87,19 @@ INSERT INTO example (name, card, usage) VALUES
     -- The same by way of LiteLLM, where everything is inside.
     ('LiteLLM of Anthropic', 'all', '{"prompt_tokens": 188563, "completion_tokens": 393, "total_tokens": 188956, "cache_creation_input_tokens": 456, "cache_read_input_tokens": 188086,
         "prompt_tokens_details": {"cached_tokens": 188086, "cache_creation_tokens": 456, "cache_creation_token_details": {"ephemeral_5m_input_tokens": 356, "ephemeral_1h_input_tokens": 100}}}'),
+    -- LiteLLM counts searches that the provider made, under either name.
+    ('LiteLLM, searches', 'search', '{"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": 11, "server_tool_use": {"web_search_requests": 2}}'),
+    ('LiteLLM, searches', 'search', '{"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": 11, "prompt_tokens_details": {"cached_tokens": 0, "web_search_requests": 3}, "server_tool_use": null}'),
+    -- Alibaba: all is inside, the cache written too.
+    ('DashScope', 'all', '{"prompt_tokens": 29719, "completion_tokens": 435, "total_tokens": 30154, "prompt_tokens_details": {"text_tokens": 29719, "cache_creation": {"ephemeral_5m_input_tokens": 29713},
+        "cache_creation_input_tokens": 29713, "cache_type": "ephemeral", "cached_tokens": 0}}'),
+    -- The cache is beside the input, though the output has details as in OpenAI's responses.
+    ('Anthropic, details', 'all', '{"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 1000, "output_tokens_details": {"reasoning_tokens": 2}}'),
     -- Gemini: thoughts and the results of tools are beside; cached content is inside.
     ('Gemini', 'all', '{"promptTokenCount": 1000, "cachedContentTokenCount": 600, "candidatesTokenCount": 20, "thoughtsTokenCount": 300, "toolUsePromptTokenCount": 55, "totalTokenCount": 1375}'),
+    -- Where the total says so, thoughts are inside: 57 + 74 = 131.
+    ('Gemini, thoughts inside', 'all', '{"promptTokenCount": 57, "candidatesTokenCount": 74, "thoughtsTokenCount": 50, "totalTokenCount": 131}'),
+    ('Gemini, tool and thoughts', 'all', '{"promptTokenCount": 57, "candidatesTokenCount": 74, "thoughtsTokenCount": 50, "toolUsePromptTokenCount": 9, "totalTokenCount": 140}'),
     ('Gemini, modalities', 'modal', '{"promptTokenCount": 1200, "candidatesTokenCount": 1300, "totalTokenCount": 2500, "cachedContentTokenCount": 800,
         "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 200}, {"modality": "AUDIO", "tokenCount": 1000}],
         "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 700}, {"modality": "TEXT", "tokenCount": 100}],
@@ -126,6 +137,16 @@ SELECT pg_temp.assumed('modal', ('{"prompt_tokens": 10, "completion_tokens": 1, 
 -- In the vocabulary: reasoning beside the output, and inside it.
 SELECT pg_temp.charged('all', '{"input_tokens": 10, "output_tokens": 5, "reasoning_tokens": 100, "reasoning_is_additional": true}') AS additional,
        pg_temp.charged('all', '{"input_tokens": 10, "output_tokens": 105, "reasoning_tokens": 100}') AS included;
+
+-- Whoever says that it is beside, it is added once.
+SELECT usage, pg_temp.charged('all', usage) AS charged
+FROM unnest(ARRAY[
+    '{"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 115, "completion_tokens_details": {"reasoning_tokens": 100}, "reasoning_is_additional": true}',
+    '{"prompt_tokens": 10, "completion_tokens": 5, "completion_tokens_details": {"reasoning_tokens": 100}, "reasoning_is_additional": true}',
+    '{"promptTokenCount": 10, "candidatesTokenCount": 5, "thoughtsTokenCount": 100, "reasoning_is_additional": true}',
+    '{"promptTokenCount": 10, "candidatesTokenCount": 5, "thoughtsTokenCount": 100, "totalTokenCount": 115, "reasoning_is_additional": true}'
+    ]) WITH ORDINALITY AS u (text, i), LATERAL (SELECT text::jsonb AS usage) AS j
+ORDER BY i;
 
 -- 3. Contradictions ---------------------------------------------------------------------
 

@@ -218,24 +218,6 @@ cost_estimate_by_card(int64 card_id, Jsonb *request, int64 root_id, TimestampTz 
 }
 
 /*
- * reasoning_is_additional
- *		Whether usage in the vocabulary says that its output does not include reasoning.
- */
-static bool
-reasoning_is_additional(const Usage *usage)
-{
-	const UsageText *text = &usage->texts[PARAMETER_REASONING_IS_ADDITIONAL];
-
-	if (!usage_has_parameter(usage, PARAMETER_REASONING_IS_ADDITIONAL) ||
-		(text->length == 5 && memcmp(text->text, "false", 5) == 0))
-		return false;
-	if (text->length != 4 || memcmp(text->text, "true", 4) != 0)
-		usage_fail(parameters[PARAMETER_REASONING_IS_ADDITIONAL],
-				   "The value is neither true nor false.", NULL);
-	return true;
-}
-
-/*
  * cost_read_usage
  *		Reads actual usage, in the vocabulary or as a provider reports it. Raises XQ201.
  */
@@ -244,7 +226,7 @@ cost_read_usage(const CardPlan *plan, Jsonb *document, Usage *usage, Assumptions
 {
 	if (!usage_read(document, true, usage))
 		provider_read(document, plan->reasoning_is_additional, usage, assumptions);
-	if (reasoning_is_additional(usage))
+	else if (usage_reasoning_is_additional(usage))
 		usage_set(usage, MEASURE_OUTPUT_TOKENS,
 				  usage_get(usage, MEASURE_OUTPUT_TOKENS) +
 					  usage_get(usage, MEASURE_REASONING_TOKENS));

@@ -251,9 +251,9 @@ complete_cache_writes(ProviderReader *reader)
 
 /*
  * complete_reasoning
- *		Adds reasoning tokens to the output tokens where the provider counts them
- *		beside: where the total of the object says so, or where its model's card does
- *		and the total says nothing.
+ *		Reasoning is inside the output or beside it: a total of the object tells, or else
+ *		its shape, or else the model's card or the object's own word. What the shape has
+ *		beside is in the output already.
  */
 static void
 complete_reasoning(ProviderReader *reader, bool reasoning_is_additional)
@@ -262,17 +262,24 @@ complete_reasoning(ProviderReader *reader, bool reasoning_is_additional)
 	const Statement *total = &reader->stated[PROVIDER_TOTAL];
 	int64 reasoning = usage_get(usage, MEASURE_REASONING_TOKENS);
 	int64 sum = usage_get(usage, MEASURE_INPUT_TOKENS) + usage_get(usage, MEASURE_OUTPUT_TOKENS);
-	int64 plain =
-		reader->stated[MEASURE_INPUT_TOKENS].micros + reader->stated[MEASURE_OUTPUT_TOKENS].micros;
-	bool additional = reasoning_is_additional;
+	int64 output = reader->stated[MEASURE_OUTPUT_TOKENS].micros;
+	int64 plain = reader->stated[MEASURE_INPUT_TOKENS].micros + output;
+	int64 beside = reader->added[MEASURE_OUTPUT_TOKENS];
+	bool additional = reasoning_is_additional && beside == 0;
 
 	if (total->path != NULL)
 	{
 		char stated[DECIMAL_TEXT_SIZE];
 
-		if (total->micros == sum || total->micros == plain)
+		if (beside > 0 && beside <= output && total->micros == sum - beside)
+		{
+			usage_set(usage, MEASURE_OUTPUT_TOKENS, output);
+			usage_assume(reader->assumptions,
+						 psprintf("reasoning_tokens: inside the output, as %s says", total->path));
+		}
+		else if (total->micros == sum || total->micros == plain)
 			additional = false;
-		else if (total->micros == sum + reasoning)
+		else if (beside == 0 && total->micros == sum + reasoning)
 			additional = true;
 		else
 		{
@@ -325,6 +332,6 @@ provider_read(Jsonb *document, bool reasoning_is_additional, Usage *usage, Assum
 		add_quantity(&micros, reader.added[i], measures[i].name);
 		usage_set(usage, i, micros);
 	}
-	complete_reasoning(&reader, reasoning_is_additional);
+	complete_reasoning(&reader, reasoning_is_additional || usage_reasoning_is_additional(usage));
 	usage_infer_overlaps(usage, assumptions);
 }

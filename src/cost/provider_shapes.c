@@ -45,8 +45,30 @@ static const ProviderPath openai_chat_paths[] = {
 	 MEASURE_CACHE_WRITE_TOKENS, NOTHING},
 	{"prompt_tokens_details.cache_creation_token_details.ephemeral_1h_input_tokens",
 	 MEASURE_CACHE_WRITE_1H_TOKENS, NOTHING},
+	{"prompt_tokens_details.cache_creation_input_tokens", WRITTEN, NOTHING},
+	{"prompt_tokens_details.cache_creation.ephemeral_5m_input_tokens", MEASURE_CACHE_WRITE_TOKENS,
+	 NOTHING},
+	{"prompt_tokens_details.cache_creation.ephemeral_1h_input_tokens",
+	 MEASURE_CACHE_WRITE_1H_TOKENS, NOTHING},
 	{"prompt_cache_miss_tokens", NOTHING, NOTHING},
 	{"num_search_queries", MEASURE_WEB_SEARCH_REQUESTS, NOTHING},
+	{"server_tool_use.web_search_requests", MEASURE_WEB_SEARCH_REQUESTS, NOTHING},
+	{"prompt_tokens_details.web_search_requests", MEASURE_WEB_SEARCH_REQUESTS, NOTHING},
+	{NULL, NOTHING, NOTHING},
+};
+
+static const char *const anthropic_marks[] = {"cache_read_input_tokens",
+											  "cache_creation_input_tokens", "cache_creation",
+											  "server_tool_use", NULL};
+static const ProviderPath anthropic_paths[] = {
+	{"input_tokens", MEASURE_INPUT_TOKENS, NOTHING},
+	{"output_tokens", MEASURE_OUTPUT_TOKENS, NOTHING},
+	{"cache_read_input_tokens", MEASURE_CACHED_INPUT_TOKENS, MEASURE_INPUT_TOKENS},
+	{"cache_creation_input_tokens", WRITTEN_BESIDE, NOTHING},
+	{"cache_creation.ephemeral_5m_input_tokens", MEASURE_CACHE_WRITE_TOKENS, NOTHING},
+	{"cache_creation.ephemeral_1h_input_tokens", MEASURE_CACHE_WRITE_1H_TOKENS, NOTHING},
+	{"server_tool_use.web_search_requests", MEASURE_WEB_SEARCH_REQUESTS, NOTHING},
+	{"server_tool_use.web_fetch_requests", NOTHING, NOTHING},
 	{NULL, NOTHING, NOTHING},
 };
 
@@ -80,21 +102,6 @@ static const ProviderPath openai_responses_paths[] = {
 	{"output_token_details.audio_tokens", MEASURE_AUDIO_OUTPUT_TOKENS, NOTHING},
 	{"output_token_details.image_tokens", MEASURE_IMAGE_OUTPUT_TOKENS, NOTHING},
 	{"output_token_details.text_tokens", NOTHING, NOTHING},
-	{NULL, NOTHING, NOTHING},
-};
-
-static const char *const anthropic_marks[] = {"cache_read_input_tokens",
-											  "cache_creation_input_tokens", "cache_creation",
-											  "server_tool_use", NULL};
-static const ProviderPath anthropic_paths[] = {
-	{"input_tokens", MEASURE_INPUT_TOKENS, NOTHING},
-	{"output_tokens", MEASURE_OUTPUT_TOKENS, NOTHING},
-	{"cache_read_input_tokens", MEASURE_CACHED_INPUT_TOKENS, MEASURE_INPUT_TOKENS},
-	{"cache_creation_input_tokens", WRITTEN_BESIDE, NOTHING},
-	{"cache_creation.ephemeral_5m_input_tokens", MEASURE_CACHE_WRITE_TOKENS, NOTHING},
-	{"cache_creation.ephemeral_1h_input_tokens", MEASURE_CACHE_WRITE_1H_TOKENS, NOTHING},
-	{"server_tool_use.web_search_requests", MEASURE_WEB_SEARCH_REQUESTS, NOTHING},
-	{"server_tool_use.web_fetch_requests", NOTHING, NOTHING},
 	{NULL, NOTHING, NOTHING},
 };
 
@@ -183,8 +190,8 @@ static const char *const total_marks[] = {"total_tokens", NULL};
 
 static const ProviderShape shapes[] = {
 	{openai_chat_marks, openai_chat_paths},
-	{openai_responses_marks, openai_responses_paths},
 	{anthropic_marks, anthropic_paths},
+	{openai_responses_marks, openai_responses_paths},
 	{bedrock_marks, bedrock_paths},
 	{gemini_marks, gemini_paths},
 	{opentelemetry_marks, opentelemetry_paths},

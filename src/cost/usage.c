@@ -146,6 +146,24 @@ usage_read_parameter(Usage *usage, int parameter, const JsonbValue *value)
 }
 
 /*
+ * usage_reasoning_is_additional
+ *		Whether the document says that its output does not include reasoning.
+ */
+bool
+usage_reasoning_is_additional(const Usage *usage)
+{
+	const UsageText *text = &usage->texts[PARAMETER_REASONING_IS_ADDITIONAL];
+
+	if (!usage_has_parameter(usage, PARAMETER_REASONING_IS_ADDITIONAL) ||
+		(text->length == 5 && memcmp(text->text, "false", 5) == 0))
+		return false;
+	if (text->length != 4 || memcmp(text->text, "true", 4) != 0)
+		usage_fail(parameters[PARAMETER_REASONING_IS_ADDITIONAL],
+				   "The value is neither true nor false.", NULL);
+	return true;
+}
+
+/*
  * usage_clip
  *		Returns a copy of a text from outside that is fit for a message: at most 64
  *		bytes of whole characters.
