@@ -5,7 +5,7 @@
 -- credit rate. The exclusion constraints compare equality as ranges of one point,
 -- which GiST knows without a further extension.
 
--- The order of columns is known to src/cost/cache.c.
+-- The order of columns is known to src/cost/cache_cards.c.
 CREATE TABLE quota.rate_cards (
     card_id    bigint PRIMARY KEY,
     model      text COLLATE "C" NOT NULL,
@@ -24,7 +24,7 @@ CREATE INDEX rate_cards_model_idx ON quota.rate_cards (model, valid_from);
 COMMENT ON TABLE quota.rate_cards IS
     'Versions of rate cards: what a model costs from valid_from until before valid_to; a version valid from and to the same instant was replaced before it came into force';
 
--- The order of columns is known to src/cost/cache.c.
+-- The order of columns is known to src/cost/cache_names.c.
 CREATE TABLE quota.model_aliases (
     alias      text COLLATE "C" PRIMARY KEY,
     model      text COLLATE "C" NOT NULL,
