@@ -5,7 +5,8 @@
 #      refused; what 128 bits cannot hold is an error, and nothing else is
 #   2. the lines add up to the cost, each is its quantity times its price, none is negative
 #   3. more of anything never costs less (cards with volume tiers or prices above a size aside)
-#   4. the ceiling of a request covers whatever becomes of its output
+#   4. the ceiling of a request covers whatever becomes of its output (cards with one price for
+#      each kind of output)
 #
 # AMOUNT cards (300), each asked about six usages. They depend on their number alone:
 # FIRST=n AMOUNT=1 repeats one.
