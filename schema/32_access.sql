@@ -75,6 +75,7 @@ WITH member AS (
         -- So do the functions in a view.
         ('{admin,viewer}', 'engine_stats'),
         ('{admin,viewer}', '_engine_stats'),
+        ('{admin,viewer}', '_denials'),
         ('{admin,viewer}', '_limit_usage'),
         ('{admin,viewer}', '_histogram_value')
 )

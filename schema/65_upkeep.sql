@@ -95,7 +95,7 @@ COMMENT ON COLUMN quota.engine_stats.claims IS 'Requests that were held';
 COMMENT ON COLUMN quota.engine_stats.refusals IS 'Requests that a limit refused';
 COMMENT ON COLUMN quota.engine_stats.memory_bytes IS 'Size of the shared memory';
 
--- The numbers behind quota.admin_limits -------------------------------------------
+-- The numbers behind quota.admin_limits and quota.admin_denials --------------------
 
 CREATE FUNCTION quota._limit_levels(account quota.scope, user_id text)
     RETURNS TABLE (
@@ -149,3 +149,12 @@ WHERE _limit_usage.account IS NULL OR u.scope OPERATOR(quota.<@) _limit_usage.ac
 $function$;
 COMMENT ON FUNCTION quota._limit_usage(quota.scope) IS
     'Every limit at every level where one applies, with what is used and held of it now';
+
+CREATE FUNCTION quota._denials()
+    RETURNS TABLE (
+        root_id bigint, account_id bigint, user_id text, limit_id bigint, version bigint,
+        period_start timestamptz, denied bigint, last_denied_at timestamptz)
+    AS 'MODULE_PATHNAME', 'quota_denials'
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 1000 ROWS 100;
+COMMENT ON FUNCTION quota._denials() IS
+    'The counters in memory that a request did not fit, with how many and when the last';

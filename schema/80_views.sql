@@ -106,6 +106,48 @@ COMMENT ON COLUMN quota.admin_limits.resets_at IS 'End of the current period; nu
 COMMENT ON COLUMN quota.admin_limits.projected_exhaustion IS 'When the limit is used up if use goes on as since the start of the period; null when it lasts until the reset, nothing is used or there is no period';
 COMMENT ON COLUMN quota.admin_limits.denied IS 'Requests that did not fit since the counter was loaded: refused, or let through by a soft or shadow limit';
 
+-- Denials ---------------------------------------------------------------------
+
+-- The limit on open holds is a setting: it has no row, and its id is 0.
+CREATE VIEW quota.admin_denials AS
+SELECT r.scope::text AS root,
+       (CASE WHEN d.user_id IS NULL THEN a.scope
+             ELSE a.scope OPERATOR(quota.||) quota.scope('user', d.user_id) END)::text AS scope,
+       d.user_id,
+       d.limit_id,
+       l.resource,
+       l.model,
+       l.period,
+       l.policy,
+       NULLIF(d.period_start, '-infinity') AS period_start,
+       d.denied,
+       d.last_denied_at
+FROM quota._denials() AS d
+CROSS JOIN LATERAL (
+    SELECT e.resource, e.model, e.period, e.policy FROM quota.limits e
+    WHERE e.root_id = d.root_id AND e.limit_id = d.limit_id AND e.version = d.version
+    UNION ALL
+    SELECT p.resource, p.model, p.period, p.policy FROM quota.plan_limits p
+    WHERE p.limit_id = d.limit_id AND p.version = d.version
+    UNION ALL
+    SELECT 'open holds', '*', 'lifetime'::quota.period, 'hard' WHERE d.limit_id = 0) AS l
+JOIN quota.accounts r ON r.root_id = d.root_id AND r.account_id = d.root_id
+JOIN quota.accounts a ON a.root_id = d.root_id AND a.account_id = d.account_id;
+
+COMMENT ON VIEW quota.admin_denials IS
+    'Requests that did not fit a limit: refused by a hard one, let through and flagged by a soft one, only counted by a shadow one. Counted in memory: lost at a restart, and when a counter makes room for others';
+COMMENT ON COLUMN quota.admin_denials.root IS 'First account of the path: who pays in the end';
+COMMENT ON COLUMN quota.admin_denials.scope IS 'Level whose limit the requests did not fit';
+COMMENT ON COLUMN quota.admin_denials.user_id IS 'User whose share the level is; null for an account';
+COMMENT ON COLUMN quota.admin_denials.limit_id IS 'Id of the limit; 0 for the number of open holds, which is a setting';
+COMMENT ON COLUMN quota.admin_denials.resource IS 'What is limited';
+COMMENT ON COLUMN quota.admin_denials.model IS 'Pattern of the models that count; * stands for any characters';
+COMMENT ON COLUMN quota.admin_denials.period IS 'When the limit starts afresh';
+COMMENT ON COLUMN quota.admin_denials.policy IS 'What the limit does now: hard (refuses), soft (allows and flags) or shadow (only counts what it would have refused)';
+COMMENT ON COLUMN quota.admin_denials.period_start IS 'Start of the period that the requests did not fit; null for a lifetime';
+COMMENT ON COLUMN quota.admin_denials.denied IS 'How many requests did not fit';
+COMMENT ON COLUMN quota.admin_denials.last_denied_at IS 'When the last of them was made';
+
 -- Holds -----------------------------------------------------------------------
 
 CREATE VIEW quota.admin_holds AS

@@ -119,6 +119,14 @@ SELECT operation, before ->> 'amount' AS before, after ->> 'amount' AS after
 FROM quota.admin_audit
 WHERE relation = 'limits' AND coalesce(after, before) ->> 'scope' = 'company:acme/user:ann'
 ORDER BY changed_at;
+-- example: view_denials
+SELECT quota.set_limit('company:acme/user:ann', 'credit', 1, 'day', 'shadow') AS trial;
+SELECT v ->> 'allowed' AS allowed, v ->> 'message' AS message
+FROM unnest(ARRAY[6000, 600, 60]) AS tokens,
+     quota.reserve('ann', 'apollo', 'writer-1',
+                   jsonb_build_object('input_tokens', tokens, 'max_output_tokens', 500)) AS v;
+SELECT scope, period, policy, period_start, denied, last_denied_at FROM quota.admin_denials
+ORDER BY policy;
 -- example: end
 
 \c :home

@@ -218,6 +218,7 @@ quota_extend(PG_FUNCTION_ARGS)
 
 	extension_price(&extension);
 	allowed = extension_claim(&extension);
+	levels_count_denials(&extension.levels, extension.now);
 	if (allowed)
 		extension_write(&extension, holds);
 	table_close(holds, NoLock);

@@ -182,6 +182,32 @@ levels_claim(LevelSet *set, const Amount *request, Generation generation, bool h
 }
 
 /*
+ * levels_count_denials
+ *		Counts a request that has been decided at the limits that it did not fit: those
+ *		that refused it, and those that only would have. To be called after
+ *		levels_claim(), once for each request.
+ */
+void
+levels_count_denials(const LevelSet *set, TimestampTz now)
+{
+	SharedCounter **counters = palloc(sizeof(SharedCounter *) * Max(set->count, 1));
+	bool refused = false;
+	int count = 0;
+
+	for (int i = 0; i < set->count; i++)
+	{
+		const EscrowClaim *claim = &set->levels[i].claim;
+
+		if (claim->fits)
+			continue;
+		counters[count++] = claim->counter;
+		refused |= claim->enforced;
+	}
+	escrow_count_denials(counters, count, refused, now);
+	pfree(counters);
+}
+
+/*
  * levels_afford
  *		Whether every hard limit has room for amounts: for what they are above held, and
  *		at least for least (either may be NULL). To be asked after levels_claim().

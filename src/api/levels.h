@@ -34,6 +34,7 @@ extern void levels_pin(LevelSet *set);
 extern void levels_pin_or_compute(LevelSet *set);
 extern EscrowAnswer
 levels_claim(LevelSet *set, const Amount *request, Generation generation, bool hold);
+extern void levels_count_denials(const LevelSet *set, TimestampTz now);
 extern bool levels_afford(const LevelSet *set, const AmountEntry *entries, int count,
 						  const Amount *least, const Amount *held);
 extern void levels_record(LevelSet *set, const Amount *held, const Amount *charged);

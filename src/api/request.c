@@ -315,6 +315,7 @@ request_hold(Request *request)
 {
 	KeyRecord record;
 	Hold hold;
+	bool allowed;
 
 	request->now = operation_begin("reserve()", true);
 	(void) operation_expiry(request->now, request->ttl);
@@ -329,13 +330,16 @@ request_hold(Request *request)
 	}
 	request_price(request);
 
-	while (!request_claim(request, true))
+	do
 	{
-		if (access_first_failure(request->access, request->access_count) != NULL ||
-			closing_expire_root(request->payer->root_hash, request->spender.root_id, request->now,
-								EXPIRE_MAX) == 0)
+		allowed = request_claim(request, true);
+		if (access_first_failure(request->access, request->access_count) != NULL)
 			return request_verdict(request, false, NULL, "refused");
-	}
+	} while (!allowed && closing_expire_root(request->payer->root_hash, request->spender.root_id,
+											 request->now, EXPIRE_MAX) > 0);
+	levels_count_denials(&request->levels, request->now);
+	if (!allowed)
+		return request_verdict(request, false, NULL, "refused");
 
 	request_write_hold(request, &hold);
 	if (request->key != NULL)

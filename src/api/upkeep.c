@@ -28,6 +28,7 @@ PG_FUNCTION_INFO_V1(quota_verify_root);
 PG_FUNCTION_INFO_V1(quota_reload_root);
 PG_FUNCTION_INFO_V1(quota_engine_stats);
 PG_FUNCTION_INFO_V1(quota_limit_levels);
+PG_FUNCTION_INFO_V1(quota_denials);
 PG_FUNCTION_INFO_V1(quota_begin_own_write);
 PG_FUNCTION_INFO_V1(quota_end_own_write);
 
@@ -309,6 +310,44 @@ quota_limit_levels(PG_FUNCTION_ARGS)
 			!escrow_peek(counter, &totals, &denied))
 			ledger_load(&counter, 1, &totals);
 		put_level(result, limit, &totals, denied);
+	}
+	return (Datum) 0;
+}
+
+/*
+ * quota_denials
+ *		quota._denials(): the counters of this extension that have denied a request and are
+ *		in memory; none where the library was not preloaded, or in recovery.
+ */
+Datum
+quota_denials(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	CounterCopy *copies;
+	int count;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (!escrow_is_attached() || RecoveryInProgress())
+		return (Datum) 0;
+	copies = escrow_copy_denied(&count);
+	for (int i = 0; i < count; i++)
+	{
+		const CounterKey *key = &copies[i].key;
+		Datum values[8];
+		bool nulls[8] = {false};
+
+		if (key->extension != quota_extension() || key->private_id != 0)
+			continue;
+		values[0] = Int64GetDatum(key->root_id);
+		values[1] = Int64GetDatum(key->account_id);
+		values[2] = CStringGetTextDatum(key->user_id);
+		nulls[2] = key->user_id[0] == '\0';
+		values[3] = Int64GetDatum(key->limit_id);
+		values[4] = Int64GetDatum(key->version);
+		values[5] = TimestampTzGetDatum(key->period_start);
+		values[6] = Int64GetDatum(copies[i].denied);
+		values[7] = TimestampTzGetDatum(copies[i].last_denied_at);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	return (Datum) 0;
 }

@@ -105,7 +105,8 @@ typedef struct CounterCopy
 	CounterKey key;
 	CounterTotals totals;
 	int64 denied;
-	bool current; /* loaded, and not to be forgotten */
+	TimestampTz last_denied_at; /* if denied is not 0 */
+	bool current;               /* loaded, and not to be forgotten */
 } CounterCopy;
 
 /* Functions in escrow_shmem.c */
@@ -126,10 +127,13 @@ extern void escrow_pin(const CounterSpec *const *specs, int count, CounterLoader
 					   SharedCounter **counters);
 extern EscrowAnswer
 escrow_claim(uint32 root_hash, Generation generation, EscrowClaim *claims, int count, bool hold);
+extern void
+escrow_count_denials(SharedCounter *const *counters, int count, bool refused, TimestampTz now);
 extern void escrow_record_use(SharedCounter *counter, int64 held, int64 used);
 extern CounterTotals escrow_read(SharedCounter *counter);
 extern bool escrow_peek(const CounterSpec *spec, CounterTotals *totals, int64 *denied);
 extern CounterCopy *escrow_copy_root(int64 root_id, uint32 root_hash, int *count);
+extern CounterCopy *escrow_copy_denied(int *count);
 
 /* Functions in escrow_transaction.c */
 extern void escrow_note_operation(void);

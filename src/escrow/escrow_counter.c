@@ -363,18 +363,39 @@ escrow_claim(uint32 root_hash, Generation generation, EscrowClaim *claims, int c
 	}
 	for (int i = 0; i < count; i++)
 		granted &= claim_check(&claims[i]);
-	for (int i = 0; i < count && hold; i++)
-	{
-		if (granted)
-			claim_apply(&claims[i]);
-		if (!claims[i].fits)
-			claims[i].counter->denied++;
-	}
+	for (int i = 0; i < count && hold && granted; i++)
+		claim_apply(&claims[i]);
 	LWLockRelease(lock);
 
-	if (hold)
-		pg_atomic_fetch_add_u64(granted ? &EscrowState->claims : &EscrowState->refusals, 1);
+	if (hold && granted)
+		pg_atomic_fetch_add_u64(&EscrowState->claims, 1);
 	return granted ? ESCROW_GRANTED : ESCROW_REFUSED;
+}
+
+/*
+ * escrow_count_denials
+ *		Counts a request at the pinned counters that it did not fit, all of one root:
+ *		refused says whether one of them was enforced.
+ *
+ * Apart from the claim, since who is refused may claim again before it answers.
+ */
+void
+escrow_count_denials(SharedCounter *const *counters, int count, bool refused, TimestampTz now)
+{
+	LWLock *lock;
+
+	if (count == 0)
+		return;
+	lock = &counter_partition(counters[0]->hash)->lock.lock;
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	for (int i = 0; i < count; i++)
+	{
+		counters[i]->denied++;
+		counters[i]->last_denied_at = now;
+	}
+	LWLockRelease(lock);
+	if (refused)
+		pg_atomic_fetch_add_u64(&EscrowState->refusals, 1);
 }
 
 /*
@@ -443,6 +464,47 @@ escrow_peek(const CounterSpec *spec, CounterTotals *totals, int64 *denied)
 }
 
 /*
+ * partition_copy
+ *		Appends copies of those counters of a partition that belong to this database
+ *		and to the root, or, with root 0, that have denied something. Counts all of
+ *		them, also those that there is no space for.
+ */
+static void
+partition_copy(SharedPartition *partition, int64 root_id, uint64 epoch, CounterCopy *copies,
+			   int space, int *count)
+{
+	dlist_iter iter;
+
+	LWLockAcquire(&partition->lock.lock, LW_SHARED);
+	dlist_foreach(iter, &partition->members)
+	{
+		const SharedCounter *counter = dlist_container(SharedCounter, member, iter.cur);
+		CounterCopy *copy;
+
+		if (counter->key.database != MyDatabaseId ||
+			(root_id != 0 ? counter->key.root_id != root_id : counter->denied == 0))
+			continue;
+		if ((*count)++ >= space)
+			continue;
+		copy = &copies[*count - 1];
+		copy->key = counter->key;
+		copy->totals.used = counter->used;
+		copy->totals.held = counter->held;
+		copy->denied = counter->denied;
+		copy->last_denied_at = counter->last_denied_at;
+		copy->current = counter_is_ready(counter, epoch);
+	}
+	LWLockRelease(&partition->lock.lock);
+}
+
+/* Makes room for so many copies; those made before are not kept. */
+static CounterCopy *
+copies_alloc(int space)
+{
+	return palloc_extended(sizeof(CounterCopy) * (Size) space, MCXT_ALLOC_HUGE);
+}
+
+/*
  * escrow_copy_root
  *		Returns a palloc'd copy of all counters of a root that this database has in
  *		memory. The caller holds the root's lock exclusively, so that none changes
@@ -451,38 +513,39 @@ escrow_peek(const CounterSpec *spec, CounterTotals *totals, int64 *denied)
 CounterCopy *
 escrow_copy_root(int64 root_id, uint32 root_hash, int *count)
 {
-	/* A counter's hash has its root's partition in its low bits. */
-	SharedPartition *partition = counter_partition(root_hash);
-	uint64 epoch = escrow_root_epoch(root_hash);
 	CounterCopy *copies = NULL;
-	int space = 0;
 
-	for (;;)
+	for (int space = 0;; space = *count)
 	{
-		dlist_iter iter;
-
+		if (space > 0)
+			copies = copies_alloc(space);
 		*count = 0;
-		LWLockAcquire(&partition->lock.lock, LW_SHARED);
-		dlist_foreach(iter, &partition->members)
-		{
-			const SharedCounter *counter = dlist_container(SharedCounter, member, iter.cur);
-			CounterCopy *copy;
-
-			if (counter->key.root_id != root_id || counter->key.database != MyDatabaseId)
-				continue;
-			if ((*count)++ >= space)
-				continue;
-			copy = &copies[*count - 1];
-			copy->key = counter->key;
-			copy->totals.used = counter->used;
-			copy->totals.held = counter->held;
-			copy->denied = counter->denied;
-			copy->current = counter_is_ready(counter, epoch);
-		}
-		LWLockRelease(&partition->lock.lock);
+		/* A counter's hash has its root's partition in its low bits. */
+		partition_copy(counter_partition(root_hash), root_id, escrow_root_epoch(root_hash), copies,
+					   space, count);
 		if (*count <= space)
 			return copies;
-		space = *count;
-		copies = palloc_extended(sizeof(CounterCopy) * (Size) space, MCXT_ALLOC_HUGE);
+	}
+}
+
+/*
+ * escrow_copy_denied
+ *		Returns a palloc'd copy of all counters of this database in memory that have
+ *		denied a request, whatever their root, each partition as of one instant.
+ */
+CounterCopy *
+escrow_copy_denied(int *count)
+{
+	CounterCopy *copies = NULL;
+
+	for (int space = 0;; space = *count + ESCROW_PARTITIONS)
+	{
+		if (space > 0)
+			copies = copies_alloc(space);
+		*count = 0;
+		for (int i = 0; i < ESCROW_PARTITIONS; i++)
+			partition_copy(&EscrowState->partitions[i], 0, 0, copies, space, count);
+		if (*count <= space)
+			return copies;
 	}
 }

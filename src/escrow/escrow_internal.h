@@ -23,7 +23,8 @@ struct SharedCounter
 	/* All under the lock of the partition. */
 	int128 used;
 	int128 held;
-	int64 denied; /* refusals since the counter was loaded first */
+	int64 denied; /* requests that did not fit, since the counter was loaded first */
+	TimestampTz last_denied_at;
 	uint64 epoch; /* SharedRoot.epoch + SharedEscrow.epoch when it was loaded */
 	uint32 hash;
 	uint32 pins;

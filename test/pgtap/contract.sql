@@ -82,6 +82,7 @@ CREATE TEMP TABLE columns (relation text, columns text);
 INSERT INTO columns VALUES
     ('admin_accounts', 'root scope parent kind name active plan attributes members limits created_at account_id'),
     ('admin_limits', 'root scope user_id limit_id resource model period policy source limit overdraft used held remaining percent state period_start resets_at projected_exhaustion denied'),
+    ('admin_denials', 'root scope user_id limit_id resource model period policy period_start denied last_denied_at'),
     ('admin_holds', 'hold_id root scope user_id model amount credit held_at age expires_at overdue'),
     ('admin_events', 'hold_id seq kind outcome root scope user_id model held charged credit calls cost_usd held_at recorded_at late overage card_id usage reason'),
     ('admin_usage_daily', 'day root scope company project user_id model resource used events'),

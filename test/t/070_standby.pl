@@ -66,7 +66,7 @@ my %questions = (
 for my $view (split /\n/,
 	$primary->safe_psql(
 		'postgres', q{SELECT oid::regclass FROM pg_class
-                      WHERE relnamespace = 'quota'::regnamespace AND relkind = 'v' AND relname <> 'engine_stats'}))
+                      WHERE relnamespace = 'quota'::regnamespace AND relkind = 'v' AND relname NOT IN ('engine_stats', 'admin_denials')}))
 {
 	# Each server counts its own refusals, in memory.
 	$questions{$view} = "SELECT (to_jsonb(v) - 'denied')::text FROM $view v ORDER BY 1";
@@ -97,6 +97,7 @@ sub left
 	  . (defined $project ? ",credit=$project" : '') . "},company:acme/user:ann{credit=$user}";
 }
 
+is($asked->query('SELECT count(*) FROM quota.admin_denials'), 0, 'a standby has refused nobody');
 compare('at first', left(88.7994, 6, 48.7994));
 $primary->safe_psql('postgres', qq{SELECT quota.settle_amount('$hold', 'credit=4,calls=1')});
 compare('after a settlement', left(94.7994, 6, 54.7994));
