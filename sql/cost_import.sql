@@ -128,10 +128,13 @@ FROM quota.import_prices('{
     "cost_import/context": {"mode": "chat", "input_cost_per_token": 1e-6, "output_cost_per_token": 1e-6, "search_context_cost_per_query": 0.01},
     "cost_import/tiers": {"mode": "chat", "tiered_pricing": [{"input_cost_per_token": 1}]},
     "low/1000-x-1000/cost_import/pixels": {"mode": "image_generation", "input_cost_per_image": 0.01, "input_cost_per_pixel": 0.0000000101},
+    "cost_import/maximum": {"mode": "chat", "input_cost_per_token": 1e-6, "output_cost_per_token": 1e-6, "max_output_tokens": "8192", "max_tokens": 4096.0, "max_input_tokens": -1},
+    "cost_import/no_maximum": {"mode": "chat", "input_cost_per_token": 1e-6, "output_cost_per_token": 1e-6, "max_output_tokens": null, "max_tokens": 0},
     "cost_import/empty": {},
     "cost_import/array": [],
     "": {"input_cost_per_token": 1}}')
 ORDER BY model COLLATE "C";
+SELECT octet_length(model) AS bytes, lines, skipped FROM quota.import_prices(jsonb_build_object(repeat('ä', 128), '{"input_cost_per_token": 1}'::jsonb));
 SELECT quota.import_prices('[]');  -- fails
 SELECT quota.import_prices(NULL);  -- fails
 SELECT count(*) AS of_nothing FROM quota.import_prices('{}');

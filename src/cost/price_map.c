@@ -199,7 +199,8 @@ read_entries(Jsonb *document, HTAB *models)
 			model = palloc0(sizeof(MapModel));
 			model->name = name;
 			model->unusable = true;
-			price_skip(model, "*", "no model");
+			price_skip(model, "*",
+					   strlen(name) < MODEL_SIZE ? "no model" : "a name of more than 255 bytes");
 		}
 		list = lappend(list, model);
 	}

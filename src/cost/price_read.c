@@ -310,16 +310,21 @@ read_text(JsonbContainer *entry, const char *key)
  *		2000000.0.
  */
 static int64
-read_maximum(JsonbContainer *entry, const char *key)
+read_maximum(MapModel *model, JsonbContainer *entry, const char *key)
 {
 	JsonbValue *value = getKeyJsonValueFromContainer(entry, key, strlen(key), NULL);
 	int128 number;
 
-	if (value == NULL || value->type != jbvNumeric ||
-		decimal_from_numeric(value->val.numeric, 0, &number) != DECIMAL_OK || number <= 0 ||
-		number > INT64CONST(1000000000))
+	if (value == NULL || value->type == jbvNull)
 		return -1;
-	return (int64) number;
+	if (value->type != jbvNumeric ||
+		decimal_from_numeric(value->val.numeric, 0, &number) != DECIMAL_OK || number < 0 ||
+		number > INT64CONST(1000000000))
+	{
+		price_skip(model, key, "malformed: no number of tokens");
+		return -1;
+	}
+	return number == 0 ? -1 : (int64) number;
 }
 
 /*
@@ -338,10 +343,10 @@ price_read_model(const char *name, JsonbContainer *entry)
 	model->mode = read_text(entry, "mode");
 	model->provider = read_text(entry, "litellm_provider");
 	model->search_per_query = strcmp(read_text(entry, "web_search_billing_unit"), "per_query") == 0;
-	model->max_input_tokens = read_maximum(entry, "max_input_tokens");
-	model->max_output_tokens = read_maximum(entry, "max_output_tokens");
+	model->max_input_tokens = read_maximum(model, entry, "max_input_tokens");
+	model->max_output_tokens = read_maximum(model, entry, "max_output_tokens");
 	if (model->max_output_tokens < 0)
-		model->max_output_tokens = read_maximum(entry, "max_tokens");
+		model->max_output_tokens = read_maximum(model, entry, "max_tokens");
 	JsonbIteratorNext(&iterator, &key, true);
 	while (JsonbIteratorNext(&iterator, &key, true) == WJB_KEY)
 	{
