@@ -180,11 +180,13 @@ decimal_from_text(const char *text, int length, int scale, int128 *result)
 	char buffer[128];
 	Datum numeric;
 
-	/* Everything else that numeric_in takes, such as NaN, is no decimal here. */
-	if (length == 0 || length >= (int) sizeof(buffer) ||
-		(int) strspn(memcpy(buffer, text, length), "0123456789+-.eE") < length)
+	if (length == 0 || length >= (int) sizeof(buffer))
 		return DECIMAL_MALFORMED;
+	memcpy(buffer, text, length);
 	buffer[length] = '\0';
+	/* Everything else that numeric_in takes, such as NaN, is no decimal here. */
+	if ((int) strspn(buffer, "0123456789+-.eE") < length)
+		return DECIMAL_MALFORMED;
 
 	const char *p = buffer;
 	bool any_digit = false;
