@@ -14,6 +14,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
+#include "storage/sinval.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
@@ -32,15 +33,12 @@ static const char *const relation_names[REL_COUNT] = {
 };
 
 static bool cache_valid = false;
-static uint64 cache_invalidations = 0; /* heard of while the cache was not valid */
 static Oid cache_extension;
 static Oid cache_relations[REL_COUNT];
 
 static void
 relations_invalidate(Datum arg pg_attribute_unused(), Oid relid)
 {
-	if (!cache_valid)
-		cache_invalidations++;
 	if (!OidIsValid(relid))
 		cache_valid = false;
 	for (int i = 0; i < REL_COUNT && cache_valid; i++)
@@ -106,7 +104,7 @@ relations_look_up(void)
 	}
 }
 
-/* What changes while it is being looked up, is looked up again. */
+/* What others change while it is being looked up, is looked up again. */
 static void
 relations_fill(void)
 {
@@ -114,9 +112,9 @@ relations_fill(void)
 
 	do
 	{
-		before = cache_invalidations;
+		before = SharedInvalidMessageCounter;
 		relations_look_up();
-	} while (before != cache_invalidations);
+	} while (before != SharedInvalidMessageCounter);
 	cache_valid = true;
 }
 
