@@ -1,6 +1,7 @@
 # variants.sh: the suite on a build that finds what the usual one cannot. Sourced by test/run.
 #
 #   assertions   PostgreSQL with its assertions, freed memory overwritten
+#   valgrind     the same PostgreSQL, its servers under valgrind's memcheck
 #
 # A variant is a function variant_NAME, called with variables of its own of these names. It
 # sets what is not usual (see setup.sh), builds, and leaves the steps to test/run:
@@ -24,6 +25,39 @@ variant_assertions() {
     postgres_from_source
     build
     build_injection
+}
+
+# Reading and writing of values, prices, and every change of counters and of the ledger.
+VALGRIND_REGRESS=(quota_type cost_card cost_usage documents definition_change ledger_changes replay
+    reserve transactions two_phase)
+
+variant_valgrind() {
+    postgres_from_source
+    build
+    run_servers_under_valgrind
+    # To start takes longer than pg_regress expects.
+    ENVIRONMENT=(PGCTLTIMEOUT=600)
+}
+
+# A script takes the place of the server: where it is to serve, and not to make a new
+# cluster, it does so under valgrind, with the suppressions that come with PostgreSQL.
+run_servers_under_valgrind() {
+    rm -rf "$LOG/memcheck"
+    as_user mkdir -p "$LOG/memcheck"
+    as_user mv "$BIN/postgres" "$BIN/postgres.real"
+    as_user tee "$BIN/postgres" > /dev/null <<END
+#!/bin/sh
+[ "\$1" = -D ] || exec "$BIN/postgres.real" "\$@"
+exec valgrind --quiet --leak-check=no --track-origins=no --gen-suppressions=all --trace-children=yes \\
+    --error-markers=FOUND,END --log-file="$LOG/memcheck/%p.log" \\
+    --suppressions="$POSTGRES/valgrind.supp" "$BIN/postgres.real" "\$@"
+END
+    as_user chmod +x "$BIN/postgres"
+}
+
+# memcheck_found: shows what valgrind has found; fails if that is nothing.
+memcheck_found() {
+    grep -h FOUND -A 40 "$LOG"/memcheck/*.log
 }
 
 # PostgreSQL from source -------------------------------------------------------
