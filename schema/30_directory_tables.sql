@@ -122,11 +122,16 @@ CREATE TABLE quota.limits (
     rollover      numeric NOT NULL DEFAULT 0,
     carry_overage boolean NOT NULL DEFAULT false,
     created_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- The amount of one period: of that in which it was prorated.
+    prorated_at     timestamptz,
+    prorated_amount numeric,
     PRIMARY KEY (root_id, limit_id),
     CONSTRAINT limits_identity_key UNIQUE (root_id, scope, resource, model, period),
     CONSTRAINT limits_target_check CHECK (user_id IS NULL OR child_kind IS NULL),
     CONSTRAINT limits_amount_check CHECK (amount >= 0 AND amount = round(amount, 6) AND amount < 4611686018427.387904),
     CONSTRAINT limits_overdraft_check CHECK (overdraft >= 0 AND overdraft = round(overdraft, 6) AND overdraft < 4611686018427.387904),
+    CONSTRAINT limits_prorated_check CHECK ((prorated_at IS NULL) = (prorated_amount IS NULL) AND prorated_amount >= 0
+        AND prorated_amount = round(prorated_amount, 6) AND prorated_amount < 4611686018427.387904),
     CONSTRAINT limits_policy_check CHECK (policy IN ('hard', 'soft', 'shadow'))
 );
 COMMENT ON TABLE quota.limits IS

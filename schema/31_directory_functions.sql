@@ -471,6 +471,27 @@ BEGIN
 END
 $function$;
 
+CREATE FUNCTION quota._prorate(
+    period quota.period, at timestamptz, running numeric, before numeric, after numeric)
+RETURNS numeric
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Returns: the amount of the period that contains at, when the amount of a limit changes
+-- from before to after at that instant and its share of the period that is left changes
+-- with it; running is the amount of this period until now. Rounded up to a millionth.
+-- All in whole millionths and microseconds; div() cuts towards zero, which is up where
+-- the change is downwards.
+SELECT GREATEST(0, running + trim_scale(0.000001 * div(
+           c.change * c.remaining + CASE WHEN c.change > 0 THEN c.whole - 1 ELSE 0 END, c.whole)))
+FROM quota.period_range(period, at) AS r
+CROSS JOIN LATERAL (SELECT 1000000 * (after - before),
+                           1000000 * extract(epoch FROM upper(r) - at),
+                           1000000 * extract(epoch FROM upper(r) - lower(r))) AS c (change, remaining, whole)
+$function$;
+COMMENT ON FUNCTION quota._prorate(quota.period, timestamptz, numeric, numeric, numeric) IS
+    'The amount of the running period when the amount of a limit changes within it';
+
 CREATE FUNCTION quota.set_limit(
     account quota.scope,
     resource text,
@@ -480,7 +501,8 @@ CREATE FUNCTION quota.set_limit(
     overdraft numeric DEFAULT 0,
     rollover numeric DEFAULT 0,
     carry_overage boolean DEFAULT false,
-    model text DEFAULT '*')
+    model text DEFAULT '*',
+    prorate boolean DEFAULT false)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -488,6 +510,8 @@ AS $function$
 -- Creates the limit of (account, resource, model, period), or changes how much it is.
 -- The account may also be the share of a user (company:acme/user:ann) or the default
 -- for all children of a kind (company:acme/user:*).
+-- With prorate the running period gets the new amount for the part of it that is left, and
+-- what it had for the part that is over: nothing, if there was no limit.
 -- Returns: the id of the limit, which stays until it is dropped.
 -- Errors: XQ005 no such account; XQ006 no such resource; XQ301 nothing that can have
 --   such a limit; 0A000 not supported; 22003, 22004, 22023 malformed.
@@ -495,9 +519,22 @@ DECLARE
     target record;
     existing quota.limits;
     result bigint;
+    now timestamptz;
 BEGIN
     period := quota._check_limit(resource, amount, period, policy, overdraft, rollover,
                                  carry_overage, model);
+    IF prorate IS NULL THEN
+        RAISE EXCEPTION 'prorate must not be null'
+            USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    IF prorate THEN
+        IF period OPERATOR(quota.=) 'lifetime' THEN
+            RAISE EXCEPTION 'a limit for life cannot be prorated'
+                USING ERRCODE = 'XQ301',
+                      DETAIL = 'It has no period of which a part could be left.';
+        END IF;
+        now := quota.now();
+    END IF;
     SELECT * INTO target FROM quota._limit_target(account);
     SELECT l.* INTO existing
         FROM quota.limits l
@@ -514,19 +551,30 @@ BEGIN
     -- The id and the version of an existing limit stay: what it counts is its identity.
     INSERT INTO quota.limits AS l
             (root_id, limit_id, version, account_id, user_id, child_kind, scope, resource, model,
-             period, amount, policy, overdraft, rollover, carry_overage)
+             period, amount, policy, overdraft, rollover, carry_overage, prorated_at, prorated_amount)
         VALUES (target.root_id, nextval('quota.definition_id_seq'), nextval('quota.definition_id_seq'),
                 target.account_id, target.user_id, target.child_kind, account, set_limit.resource,
                 set_limit.model, set_limit.period, set_limit.amount, set_limit.policy,
-                set_limit.overdraft, set_limit.rollover, set_limit.carry_overage)
+                set_limit.overdraft, set_limit.rollover, set_limit.carry_overage,
+                now, quota._prorate(set_limit.period, now, 0, 0, set_limit.amount))
         ON CONFLICT ON CONSTRAINT limits_identity_key DO UPDATE
-            SET amount = EXCLUDED.amount, policy = EXCLUDED.policy, overdraft = EXCLUDED.overdraft
+            SET amount = EXCLUDED.amount, policy = EXCLUDED.policy, overdraft = EXCLUDED.overdraft,
+                -- What is prorated is the change of the amount. A period that is over is forgotten.
+                prorated_at = CASE WHEN l.amount <> EXCLUDED.amount THEN now ELSE l.prorated_at END,
+                prorated_amount = CASE
+                    WHEN l.amount = EXCLUDED.amount THEN l.prorated_amount
+                    ELSE quota._prorate(
+                        l.period, now,
+                        CASE WHEN quota.period_range(l.period, now) @> l.prorated_at THEN l.prorated_amount
+                             ELSE l.amount END,
+                        l.amount, EXCLUDED.amount)
+                END
         RETURNING l.limit_id INTO result;
     RETURN result;
 END
 $function$;
-COMMENT ON FUNCTION quota.set_limit(quota.scope, text, numeric, quota.period, text, numeric, numeric, boolean, text) IS
-    'Sets how much of a resource an account, the share of a user or all children of a kind may use per period; a null period is a month for a flow and a lifetime for everything else';
+COMMENT ON FUNCTION quota.set_limit(quota.scope, text, numeric, quota.period, text, numeric, numeric, boolean, text, boolean) IS
+    'Sets how much of a resource an account, the share of a user or all children of a kind may use per period; a null period is a month for a flow and a lifetime for everything else; prorate scales the change to what is left of the running period';
 
 CREATE FUNCTION quota.drop_limit(limit_id bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER

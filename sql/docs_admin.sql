@@ -44,6 +44,9 @@ SELECT scope, period, "limit", policy, source FROM quota.admin_limits
 WHERE resource = 'credit' ORDER BY scope, period;
 -- example: raise
 SELECT quota.set_limit('company:acme/user:ann', 'credit', 500) AS ann;
+-- example: prorate
+SELECT quota.set_limit('company:acme/user:ann', 'credit', 810, prorate => true) AS ann;
+SELECT "limit", resets_at FROM quota.admin_limits WHERE scope = 'company:acme/user:ann';
 -- example: operators
 SELECT count(*) FROM quota.admin_limits WHERE scope = 'company:acme/user:ann';
 SELECT scope, resource, "limit" FROM quota.admin_limits

@@ -89,8 +89,10 @@ levels_collect(LevelSet *set, const Spender *spender, uint32 root_hash, Timestam
 		level = &set->levels[set->count++];
 		memset(level, 0, sizeof(Level));
 		level->limit = *limit;
-		if (level_is_setting(level))
-			level->limit.amount = max_open_holds * MICROS_PER_UNIT;
+		level->amount_later =
+			level_is_setting(level) ? max_open_holds * MICROS_PER_UNIT : limit->amount;
+		level->limit.amount =
+			level_is_setting(level) ? level->amount_later : level_limit_amount(limit);
 	}
 }
 
@@ -400,6 +402,16 @@ levels_first_failure(const LevelSet *set)
 }
 
 /*
+ * level_never_fits
+ *		Says whether a request is too large for a limit however long it waits.
+ */
+bool
+level_never_fits(const Level *level)
+{
+	return level->requested > (int128) level->amount_later + level->limit.overdraft;
+}
+
+/*
  * levels_retry_at
  *		Returns the instant at which every refusing limit has started afresh, or
  *		infinity if waiting cannot help: one never does, or is too small even then.
@@ -415,7 +427,7 @@ levels_retry_at(const LevelSet *set)
 
 		if (level->claim.fits || !level->claim.enforced)
 			continue;
-		if (level->requested > level->claim.capacity)
+		if (level_never_fits(level))
 			return DT_NOEND;
 		latest = Max(latest, level->limit.counter.period_end);
 	}

@@ -11,7 +11,8 @@
 /* One limit at one level, and what the operation asks and finds there. */
 typedef struct Level
 {
-	LevelLimit limit; /* a copy, with the counter of the operation's period */
+	LevelLimit limit;   /* a copy, with the counter and the amount of the operation's period */
+	int64 amount_later; /* of the periods to come */
 	int64 requested;
 	EscrowClaim claim;
 	CounterTotals after;
@@ -43,6 +44,7 @@ extern void levels_show_granted(LevelSet *set, const Amount *amount);
 extern void levels_write_claims(const LevelSet *set, JsonWriter *writer, bool granted);
 extern void levels_write_totals(const LevelSet *set, JsonWriter *writer);
 extern const Level *levels_first_failure(const LevelSet *set);
+extern bool level_never_fits(const Level *level);
 extern TimestampTz levels_retry_at(const LevelSet *set);
 
 #endif /* XAVIER_QUOTA_API_LEVELS_H */

@@ -258,7 +258,7 @@ put_level(ReturnSetInfo *result, const LevelLimit *limit, const CounterTotals *t
 	values[4] = CStringGetTextDatum(limit->model_pattern);
 	values[5] = PeriodPGetDatum(limit->period);
 	values[6] = CStringGetTextDatum(limit_policy_name(limit->policy));
-	values[7] = total_to_numeric(limit->amount);
+	values[7] = total_to_numeric(level_limit_amount(limit));
 	values[8] = total_to_numeric(limit->overdraft);
 	values[9] = TimestampTzGetDatum(counter->key.period_start);
 	values[10] = TimestampTzGetDatum(counter->period_end);

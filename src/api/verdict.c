@@ -58,7 +58,7 @@ limit_message(const Level *level, TimestampTz resets_at)
 	initStringInfo(&text);
 	appendStringInfo(&text, "%s has %s %s left of %s, the request needs %s", limit->scope, left,
 					 limit->resource, capacity, requested);
-	if (level->requested > level->claim.capacity)
+	if (level_never_fits(level))
 		appendStringInfoString(&text, ", more than the limit lets through at any time");
 	else if (!TIMESTAMP_NOT_FINITE(resets_at))
 	{

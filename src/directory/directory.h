@@ -28,8 +28,10 @@ typedef struct LevelLimit
 	const char *resource;
 	const char *model_pattern;
 	const Period *period;
-	int64 amount;
+	int64 amount; /* of every period but that of prorated_at */
 	int64 overdraft;
+	TimestampTz prorated_at; /* DT_NOEND: never */
+	int64 prorated_amount;
 	LimitPolicy policy;
 	const char *source; /* explicit, default or plan */
 
@@ -87,6 +89,7 @@ extern bool payer_find_account(const Scope *scope, Spender *spender);
 extern SpendLimits *limits_of_spender(const Spender *spender, uint32 root_hash);
 extern const CounterSpec *level_limit_counter(LevelLimit *limit, const Spender *spender,
 											  uint32 root_hash, TimestampTz held_at);
+extern int64 level_limit_amount(const LevelLimit *limit);
 extern const char *limit_policy_name(LimitPolicy policy);
 extern void directory_retire_context(MemoryContext context);
 

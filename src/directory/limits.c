@@ -21,6 +21,7 @@
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "directory/changes.h"
 #include "directory/directory.h"
@@ -166,7 +167,7 @@ limits_grow(CollectState *state)
 }
 
 static void
-collect_limit(Datum *values, bool *nulls pg_attribute_unused(), void *arg)
+collect_limit(Datum *values, bool *nulls, void *arg)
 {
 	CollectState *state = arg;
 	Scope *scope = DatumGetScopeP(values[2]);
@@ -190,6 +191,8 @@ collect_limit(Datum *values, bool *nulls pg_attribute_unused(), void *arg)
 	limit->amount = DatumGetInt64(values[9]);
 	limit->overdraft = DatumGetInt64(values[10]);
 	limit->policy = policy_parse(TextDatumGetCString(values[11]));
+	limit->prorated_at = nulls[12] ? DT_NOEND : DatumGetTimestampTz(values[12]);
+	limit->prorated_amount = nulls[13] ? 0 : DatumGetInt64(values[13]);
 	MemoryContextSwitchTo(old);
 }
 
@@ -209,6 +212,7 @@ add_open_holds(const Spender *spender, CollectState *state)
 	limit->model_pattern = "*";
 	limit->period = period_parse("lifetime");
 	limit->policy = POLICY_HARD;
+	limit->prorated_at = DT_NOEND;
 	MemoryContextSwitchTo(old);
 }
 
@@ -235,24 +239,28 @@ limits_read(const Spender *spender, SpendLimits *limits, MemoryContext context)
 			" WHERE $3 IS NOT NULL"
 			"), candidates AS ("
 			" SELECT v.position, v.account_id, v.share, v.scope, 1 AS rank, 'explicit' AS source,"
-			"  l.limit_id, l.version, l.resource, l.model, l.period, l.amount, l.overdraft, l.policy"
+			"  l.limit_id, l.version, l.resource, l.model, l.period, l.amount, l.overdraft, l.policy,"
+			"  l.prorated_at, l.prorated_amount"
 			" FROM levels v JOIN quota.limits l ON l.root_id = $1 AND l.account_id = v.account_id"
 			" WHERE l.child_kind IS NULL"
 			"  AND CASE WHEN v.share THEN l.user_id = $3 ELSE l.user_id IS NULL END"
 			" UNION ALL"
 			" SELECT v.position, v.account_id, v.share, v.scope, 2, 'default',"
-			"  l.limit_id, l.version, l.resource, l.model, l.period, l.amount, l.overdraft, l.policy"
+			"  l.limit_id, l.version, l.resource, l.model, l.period, l.amount, l.overdraft, l.policy,"
+			"  l.prorated_at, l.prorated_amount"
 			" FROM levels v JOIN accounts a ON a.account_id = v.account_id"
 			" JOIN quota.limits l ON l.root_id = $1"
 			"  AND l.account_id = CASE WHEN v.share THEN v.account_id ELSE a.parent_id END"
 			"  AND l.child_kind = CASE WHEN v.share THEN 'user' ELSE a.kind END"
 			" UNION ALL"
 			" SELECT v.position, v.account_id, v.share, v.scope, 3, 'plan',"
-			"  l.limit_id, l.version, l.resource, l.model, l.period, l.amount, l.overdraft, l.policy"
+			"  l.limit_id, l.version, l.resource, l.model, l.period, l.amount, l.overdraft, l.policy,"
+			"  NULL, NULL"
 			" FROM levels v JOIN quota.plan_limits l ON l.plan = v.plan)"
 			" SELECT DISTINCT ON (position, share, resource, model, period)"
 			"  account_id, share, scope, source, limit_id, version, resource, model, period,"
-			"  (amount * 1000000)::pg_catalog.int8, (overdraft * 1000000)::pg_catalog.int8, policy"
+			"  (amount * 1000000)::pg_catalog.int8, (overdraft * 1000000)::pg_catalog.int8, policy,"
+			"  prorated_at, (prorated_amount * 1000000)::pg_catalog.int8"
 			" FROM candidates"
 			" ORDER BY position, share, resource, model, period USING OPERATOR(quota.<), rank",
 		.argument_count = 3,
@@ -351,4 +359,19 @@ level_limit_counter(LevelLimit *limit, const Spender *spender, uint32 root_hash,
 	counter->resource = limit->resource;
 	counter->model_pattern = limit->model_pattern;
 	return counter;
+}
+
+/*
+ * level_limit_amount
+ *		Returns how much may be used in the period of the counter last asked for: a
+ *		function of the definition and the period, so nothing has to be set back.
+ */
+int64
+level_limit_amount(const LevelLimit *limit)
+{
+	Assert(limit->counter.resource != NULL);
+	return limit->prorated_at >= limit->counter.key.period_start &&
+				   limit->prorated_at < limit->counter.period_end
+			   ? limit->prorated_amount
+			   : limit->amount;
 }
