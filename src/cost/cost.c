@@ -244,7 +244,7 @@ price_usage(PricedBy by, Jsonb *document, int64 root_id, TimestampTz at)
 	Usage usage;
 
 	cost_read_usage(plan, document, &usage, &assumptions);
-	evaluate_derive(plan, &usage, &assumptions);
+	derive_usage(plan, &usage, &assumptions);
 	evaluate_require(plan, &usage);
 	usage_check_parts(&usage);
 	return quote_make(&by, &usage, false, NULL, root_id, at, &assumptions);

@@ -176,7 +176,7 @@ estimate_usage(const CardPlan *plan, Jsonb *request, int64 root_id, TimestampTz 
 	stated.given = ceiling->given;
 	stated.output = stated_output(plan, ceiling);
 	bound_input(plan, ceiling, assumptions);
-	evaluate_derive(plan, ceiling, assumptions);
+	derive_usage(plan, ceiling, assumptions);
 	bound_output(plan, ceiling, assumptions);
 	evaluate_require(plan, ceiling);
 	usage_check_parts(ceiling);
@@ -195,7 +195,7 @@ estimate_try_ceiling(const CardPlan *plan, Usage *usage)
 	int64 output = stated_output(plan, usage);
 
 	bound_input(plan, usage, &assumptions);
-	evaluate_derive(plan, usage, &assumptions);
+	derive_usage(plan, usage, &assumptions);
 	bound_output(plan, usage, &assumptions);
 	if (!usage_parts_fit(usage) || output > usage_get(usage, MEASURE_OUTPUT_TOKENS))
 		return false;

@@ -154,7 +154,7 @@ expected_apply(const CardPlan *plan, const Expected *expected, Usage *usage)
 	{
 		Assumptions known = {.count = 0};
 
-		evaluate_derive(plan, usage, &known);
+		derive_usage(plan, usage, &known);
 	}
 	if (output < 0)
 		return;

@@ -109,8 +109,10 @@ extern CardPlan *card_compile(Jsonb *card, int64 card_id, const char *model);
 extern bool condition_holds(const PlanCondition *condition, const Usage *usage);
 extern bool conditions_hold(const PlanConditions *conditions, const Usage *usage);
 
+/* Functions in derive.c */
+extern void derive_usage(const CardPlan *plan, Usage *usage, Assumptions *assumptions);
+
 /* Functions in evaluate.c */
-extern void evaluate_derive(const CardPlan *plan, Usage *usage, Assumptions *assumptions);
 extern void evaluate_require(const CardPlan *plan, const Usage *usage);
 extern const PlanLine *evaluate_find_line(const CardPlan *plan, int meter, const Usage *usage);
 extern int128 evaluate_line_ceiling(const CardPlan *plan, const PlanLine *line, const Usage *usage,
