@@ -302,7 +302,8 @@ sub check
 	$control->query('CALL quota.run_maintenance()');
 	is(rows(q{SELECT job, last_error FROM quota.admin_jobs WHERE last_error IS NOT NULL}), '', 'no job has failed');
 	is(rows('SELECT * FROM quota.verify()'), '', 'counters equal the tables');
-	is(rows('SELECT * FROM test.mismatches()'), '', 'and what the rows of the ledger add up to');
+	is(rows('SELECT * FROM test.limit_mismatches()'), '', 'and what the rows of the ledger add up to');
+	is(rows('SELECT * FROM quota.verify_usage()'), '', 'and so does the roll-up');
 	is( rows(
 			q{SELECT scope, user_id, resource, used, held, "limit" FROM quota._limit_usage('company:exact')
 			  WHERE used + held > "limit" + overdraft OR used < 0 OR held < 0}),

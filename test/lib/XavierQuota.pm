@@ -91,7 +91,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION test.mismatches() RETURNS SETOF text
+CREATE FUNCTION test.limit_mismatches() RETURNS SETOF text
 LANGUAGE sql VOLATILE
 -- As text: what is parsed beforehand is restored by pg_upgrade before our operators are.
 AS $$
@@ -123,7 +123,14 @@ AS $$
     SELECT format('%s %s from %s: used %s held %s, in the ledger %s and %s',
                   r.scope, r.resource, r.period_start, r.used, r.held, r.events_used, r.holds_held)
     FROM recount r
-    WHERE (r.used, r.held) IS DISTINCT FROM (r.events_used, r.holds_held)
+    WHERE (r.used, r.held) IS DISTINCT FROM (r.events_used, r.holds_held);
+$$;
+
+-- The same for what is learned from usage, which has to be in the vocabulary.
+CREATE FUNCTION test.mismatches() RETURNS SETOF text
+LANGUAGE sql VOLATILE
+AS $$
+    SELECT m FROM test.limit_mismatches() m
     UNION ALL
     SELECT format('%s bucket %s of output tokens in the week of %s: learned %s, rolled up %s',
                   model, bucket, week, learned.events, rolled_up.events)

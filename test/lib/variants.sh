@@ -2,6 +2,7 @@
 #
 #   assertions   PostgreSQL with its assertions, freed memory overwritten
 #   valgrind     the same PostgreSQL, its servers under valgrind's memcheck
+#   sanitizers   the extension with AddressSanitizer and UndefinedBehaviorSanitizer
 #
 # A variant is a function variant_NAME, called with variables of its own of these names. It
 # sets what is not usual (see setup.sh), builds, and leaves the steps to test/run:
@@ -44,20 +45,66 @@ variant_valgrind() {
 run_servers_under_valgrind() {
     rm -rf "$LOG/memcheck"
     as_user mkdir -p "$LOG/memcheck"
-    as_user mv "$BIN/postgres" "$BIN/postgres.real"
-    as_user tee "$BIN/postgres" > /dev/null <<END
+    replace_postgres <<END
 #!/bin/sh
 [ "\$1" = -D ] || exec "$BIN/postgres.real" "\$@"
 exec valgrind --quiet --leak-check=no --track-origins=no --gen-suppressions=all --trace-children=yes \\
     --error-markers=FOUND,END --log-file="$LOG/memcheck/%p.log" \\
     --suppressions="$POSTGRES/valgrind.supp" "$BIN/postgres.real" "\$@"
 END
-    as_user chmod +x "$BIN/postgres"
 }
 
 # memcheck_found: shows what valgrind has found; fails if that is nothing.
 memcheck_found() {
     grep -h FOUND -A 40 "$LOG"/memcheck/*.log
+}
+
+# Sanitizers -------------------------------------------------------------------
+
+# PostgreSQL has signed integers wrap; here that is a finding: overflow shall be an error.
+variant_sanitizers() {
+    COPT="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-wrapv -fno-omit-frame-pointer"
+    build
+    COPT= build_injection
+    load_sanitizers
+}
+
+# load_sanitizers: has the server, which Debian has built without them, load the sanitizers
+# first. What they find ends it, and stands in its log.
+#
+# Where a library's constructor allocates while it holds a lock of glibc (libp11-kit, by
+# way of libldap), AddressSanitizer begins in there: it looks for swift_demangle, finds
+# none, and the message that says so is translated under the same lock, which hangs the
+# program. So there is one, which demangles nothing.
+load_sanitizers() {
+    local library
+
+    library=$(realpath "$(gcc -print-file-name=libasan.so)")
+    as_user gcc -shared -fPIC -x c -o "$HOME_PG/demangle.so" - \
+        <<< 'void *swift_demangle(void); void *swift_demangle(void) { return 0; }'
+    replace_postgres <<END
+#!/bin/sh
+# PostgreSQL leaves memory to the end of its processes: that is no leak.
+export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1
+export LD_PRELOAD='$library $HOME_PG/demangle.so'
+exec '$BIN/postgres.real' "\$@"
+END
+}
+
+# count_reports: shows what the sanitizers have told the logs of the servers; that is a failure.
+count_reports() {
+    if grep -rE -A 20 'runtime error: |AddressSanitizer' \
+        "$SRC"/log "$SRC"/output_iso/log "$SRC"/tmp_check/log 2> /dev/null; then
+        failed=$((failed + 1))
+    fi
+}
+
+# replace_postgres: a script, from the input, takes the place of the server, which becomes
+# postgres.real.
+replace_postgres() {
+    as_user mv "$BIN/postgres" "$BIN/postgres.real"
+    as_user tee "$BIN/postgres" > /dev/null
+    as_user chmod +x "$BIN/postgres"
 }
 
 # PostgreSQL from source -------------------------------------------------------
