@@ -52,6 +52,7 @@ WITH member AS (
         ('{admin}', 'deny_model'),
         ('{admin}', 'drop_model_rule'),
         ('{admin}', 'set_limit'),
+        ('{admin}', 'preview_limit'),
         ('{admin}', 'drop_limit'),
         ('{admin}', 'put_plan'),
         ('{admin}', 'put_resource'),

@@ -130,6 +130,11 @@ FROM unnest(ARRAY[6000, 600, 60]) AS tokens,
                    jsonb_build_object('input_tokens', tokens, 'max_output_tokens', 500)) AS v;
 SELECT scope, period, policy, period_start, denied, last_denied_at FROM quota.admin_denials
 ORDER BY policy;
+-- example: preview
+SELECT p ->> 'change' AS change, p ->> 'over' AS over, p ->> 'holds' AS holds,
+       p -> 'levels' -> 0 ->> 'scope' AS nearest, p -> 'levels' -> 0 ->> 'remaining' AS remaining
+FROM quota.preview_limit('company:acme/team:research/project:apollo', 'credit', 30,
+                         '1 day from 2026-01-01 in Europe/Berlin') AS p;
 -- example: end
 
 \c :home

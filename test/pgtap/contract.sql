@@ -59,6 +59,7 @@ INSERT INTO contract VALUES
     ('deny_model', 'account quota.scope, pattern text', 'void', 'v', true),
     ('drop_model_rule', 'account quota.scope, pattern text', 'boolean', 'v', true),
     ('set_limit', 'account quota.scope, resource text, amount numeric, period quota.period DEFAULT NULL::quota.period, policy text DEFAULT ''hard''::text, overdraft numeric DEFAULT 0, rollover numeric DEFAULT 0, carry_overage boolean DEFAULT false, model text DEFAULT ''*''::text, prorate boolean DEFAULT false', 'bigint', 'v', true),
+    ('preview_limit', 'account quota.scope, resource text, amount numeric, period quota.period DEFAULT NULL::quota.period, policy text DEFAULT ''hard''::text, overdraft numeric DEFAULT 0, rollover numeric DEFAULT 0, carry_overage boolean DEFAULT false, model text DEFAULT ''*''::text, prorate boolean DEFAULT false', 'jsonb', 'v', true),
     ('drop_limit', 'limit_id bigint', 'void', 'v', true),
     ('put_plan', 'plan text, limits jsonb', 'void', 'v', true),
     ('put_resource', 'resource text, unit text, kind text, description text', 'void', 'v', true),
