@@ -102,6 +102,10 @@ AS $$
         UNION ALL
         SELECT h.scope::text, h.user_id, h.model, h.held_at, c.key, 0, c.value::numeric
         FROM quota.holds h, jsonb_each_text(h.amount::jsonb) c
+        UNION ALL
+        -- A hold of a model is a generation that runs.
+        SELECT h.scope::text, h.user_id, h.model, h.held_at, 'in_flight', 0, 1
+        FROM quota.holds h WHERE h.model IS NOT NULL
     ), counted AS MATERIALIZED (
         -- Once for each account above, and once for the share of the user in each.
         SELECT array_to_string((string_to_array(f.scope, '/'))[1:n], '/') AS account, s.share,
