@@ -144,6 +144,7 @@ my %writes = (
 	grant_access => q{SELECT quota.grant_access('service', 'service')},
 	import_prices => q{SELECT quota.import_prices('{"m2": {"mode": "chat", "input_cost_per_token": 1e-6,
 	    "output_cost_per_token": 1e-6}}')},
+	preview_limit => q{SELECT quota.preview_limit('company:acme', 'credit', 1)},
 	put_account => q{SELECT quota.put_account('company:new')},
 	put_member => q{SELECT quota.put_member('company:acme', 'bob')},
 	put_model_alias => q{SELECT quota.put_model_alias('y', 'm1')},
