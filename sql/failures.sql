@@ -64,7 +64,9 @@ RESET statement_timeout;
 SELECT * FROM pg_temp.state();
 SET temp_file_limit = '64kB';
 SET work_mem = '64kB';
+\set VERBOSITY sqlstate
 SELECT pg_temp.everything(), (SELECT count(*) FROM (SELECT n FROM generate_series(1, 100000) n ORDER BY n DESC OFFSET 1) s);  -- fails
+\set VERBOSITY terse
 SELECT * FROM pg_temp.state();
 -- A load needs no such space, here of two thousand holds.
 SET temp_file_limit = 0;

@@ -21,11 +21,13 @@
 #include <unistd.h>
 
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "nodes/memnodes.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/typcache.h"
 
 PG_MODULE_MAGIC;
 
@@ -209,6 +211,8 @@ inject_allocation_arm(PG_FUNCTION_ARGS)
 		RegisterSubXactCallback(subxact_callback, NULL);
 	registered = true;
 	armed_level = GetCurrentTransactionNestLevel();
+	/* PostgreSQL 18 takes its cache of types for whole once it has begun to make it. */
+	(void) lookup_type_cache(INT4OID, 0);
 	replace_functions();
 	if (strcmp(kind, "malloc") == 0)
 	{

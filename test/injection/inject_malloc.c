@@ -18,6 +18,7 @@ void inject_malloc_arm(long countdown, long failures);
 long inject_malloc_failed(void);
 
 /* While it is not 0, no request is counted, and none fails. */
+extern int inject_malloc_spared;
 int inject_malloc_spared = 0;
 
 /* The C library's own, under names that are not taken over. */

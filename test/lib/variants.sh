@@ -16,7 +16,7 @@ in_variant() {
     local LOG=$RUN/log/$1
 
     shift
-    as_user mkdir -p "$LOG"
+    mkdir -p "$LOG"
     open_home
     "variant_$VARIANT"
     "$@"
@@ -43,20 +43,20 @@ variant_valgrind() {
 # A script takes the place of the server: where it is to serve, and not to make a new
 # cluster, it does so under valgrind, with the suppressions that come with PostgreSQL.
 run_servers_under_valgrind() {
-    rm -rf "$LOG/memcheck"
-    as_user mkdir -p "$LOG/memcheck"
+    rm -rf "$HOME_PG/memcheck"
+    as_user mkdir -p "$HOME_PG/memcheck"
     replace_postgres <<END
 #!/bin/sh
 [ "\$1" = -D ] || exec "$BIN/postgres.real" "\$@"
 exec valgrind --quiet --leak-check=no --track-origins=no --gen-suppressions=all --trace-children=yes \\
-    --error-markers=FOUND,END --log-file="$LOG/memcheck/%p.log" \\
+    --error-markers=FOUND,END --log-file="$HOME_PG/memcheck/%p.log" \\
     --suppressions="$POSTGRES/valgrind.supp" "$BIN/postgres.real" "\$@"
 END
 }
 
-# memcheck_found: shows what valgrind has found; fails if that is nothing.
+# memcheck_found: shows what valgrind has found; fails if it has looked, and found nothing.
 memcheck_found() {
-    grep -h FOUND -A 40 "$LOG"/memcheck/*.log
+    ! compgen -G "$HOME_PG/memcheck/*.log" > /dev/null || grep -h FOUND -A 40 "$HOME_PG"/memcheck/*.log
 }
 
 # Sanitizers -------------------------------------------------------------------
