@@ -36,7 +36,7 @@ fact_record(Event *event, uint32 root_hash, const char *key, int64 fingerprint, 
 	event->recorded_at = event->held_at;
 	event->expected_micros = -1;
 	event->input_bytes = -1;
-	levels_collect(&levels, &event->spender, root_hash, event->held_at, amounts, 1);
+	levels_collect(&levels, &event->spender, root_hash, event->held_at, event->held_at, amounts, 1);
 	levels_pin(&levels);
 	ledger_insert_event(event);
 	if (key != NULL)
@@ -61,7 +61,7 @@ fact_record(Event *event, uint32 root_hash, const char *key, int64 fingerprint, 
 
 /* The first answer to a call that is repeated with its key; NULL if it is the first. */
 static Jsonb *
-fact_replay(const Spender *spender, const char *key, int64 fingerprint)
+fact_replay(const Spender *spender, const char *key, int64 fingerprint, TimestampTz now)
 {
 	KeyRecord record;
 	ClosedHold closed;
@@ -72,7 +72,7 @@ fact_replay(const Spender *spender, const char *key, int64 fingerprint)
 		ereport(ERROR, (errcode(ERRCODE_QUOTA_KEY_REUSED),
 						errmsg("idempotency key \"%s\" was used with other arguments", key),
 						errhint("Use a new key for a new request.")));
-	return closing_receipt(&closed, true, false);
+	return closing_receipt(&closed, now, true, false);
 }
 
 static uint64
@@ -109,7 +109,7 @@ quota_charge(PG_FUNCTION_ARGS)
 	fingerprint = hash_text(hash_text(hash_text(1, user_id), payer->scope), model);
 	fingerprint = hash_bytes_extended((const unsigned char *) VARDATA(event.usage),
 									  VARSIZE(event.usage) - VARHDRSZ, fingerprint);
-	receipt = fact_replay(&payer->spender, key, (int64) fingerprint);
+	receipt = fact_replay(&payer->spender, key, (int64) fingerprint, now);
 	if (receipt != NULL)
 		PG_RETURN_JSONB_P(receipt);
 
@@ -165,7 +165,7 @@ quota_adjust(PG_FUNCTION_ARGS)
 	fingerprint = hash_text(hash_text(2, scope_to_cstring(account)), event.reason);
 	fingerprint = hash_bytes_extended((const unsigned char *) VARDATA_ANY(event.charged),
 									  VARSIZE_ANY_EXHDR(event.charged), fingerprint);
-	receipt = fact_replay(&event.spender, key, (int64) fingerprint);
+	receipt = fact_replay(&event.spender, key, (int64) fingerprint, now);
 	if (receipt != NULL)
 		PG_RETURN_JSONB_P(receipt);
 

@@ -122,7 +122,7 @@ closing_find_key(int64 root_id, const char *key, int64 fingerprint, KeyRecord *r
  *		the levels as they are now.
  */
 Jsonb *
-closing_receipt(const ClosedHold *closed, bool replayed, bool ignored)
+closing_receipt(const ClosedHold *closed, TimestampTz now, bool replayed, bool ignored)
 {
 	const Event *event = &closed->last;
 	const Amount *amounts[] = {event->held, event->charged};
@@ -150,7 +150,7 @@ closing_receipt(const ClosedHold *closed, bool replayed, bool ignored)
 				->document);
 	if (closes_hold)
 		amounts[0] = levels_count_hold(event->held, event->spender.model);
-	levels_collect(&levels, &event->spender, root_hash, event->held_at, amounts, 2);
+	levels_collect(&levels, &event->spender, root_hash, event->held_at, now, amounts, 2);
 	levels_pin_or_compute(&levels);
 	levels_look(&levels);
 	for (int i = 0; i < levels.count; i++)
@@ -231,7 +231,7 @@ closing_close(Closing *closing, Relation holds, const Hold *hold, bool want_rece
 	closing_price(closing, &hold->spender, hold->card_id, hold->held_at);
 	amounts[0] = counted;
 	amounts[1] = closing->amount;
-	levels_collect(&levels, &hold->spender, root_hash, hold->held_at, amounts, 2);
+	levels_collect(&levels, &hold->spender, root_hash, hold->held_at, closing->now, amounts, 2);
 	levels_pin(&levels);
 
 	event_of_closing(closing, &hold->spender, &event);
@@ -266,7 +266,7 @@ closing_charge_late(Closing *closing, const ClosedHold *closed)
 	closing->kind = EVENT_LATE;
 	amounts[0] = closing->amount;
 	levels_collect(&levels, spender, hold_id_root_hash(&closing->hold_id), closed->last.held_at,
-				   amounts, 1);
+				   closing->now, amounts, 1);
 	levels_pin(&levels);
 
 	event_of_closing(closing, spender, &event);
@@ -332,8 +332,8 @@ closing_keep(const Closing *closing, Relation holds, Hold *hold)
 	event_of_closing(closing, &hold->spender, &event);
 	event.held = hold->amount;
 	event.charged = amount_make(NULL, 0);
-	levels_collect(&levels, &hold->spender, hold_id_root_hash(&hold->id), hold->held_at, amounts,
-				   1);
+	levels_collect(&levels, &hold->spender, hold_id_root_hash(&hold->id), hold->held_at,
+				   closing->now, amounts, 1);
 	levels_pin(&levels);
 	levels_look(&levels);
 	return receipt_of_event(closing, &event, &levels, "open");
@@ -377,7 +377,8 @@ closing_settle(Closing *closing, const char *name)
 		receipt = unknown ? closing_keep(closing, holds, &hold)
 						  : closing_close(closing, holds, &hold, true);
 	else if (closed.settled || unknown)
-		receipt = closing_receipt(&closed, true, !unknown && !closing_repeats(closing, &closed));
+		receipt = closing_receipt(&closed, closing->now, true,
+								  !unknown && !closing_repeats(closing, &closed));
 	else
 		receipt = closing_charge_late(closing, &closed);
 	table_close(holds, NoLock);
@@ -470,7 +471,7 @@ quota_release(PG_FUNCTION_ARGS)
 	if (closing_lock(&closing.hold_id, holds, &hold, &closed))
 		receipt = closing_close(&closing, holds, &hold, true);
 	else if (!closed.settled)
-		receipt = closing_receipt(&closed, true, false);
+		receipt = closing_receipt(&closed, closing.now, true, false);
 	else
 		closing_raise_settled(&closing.hold_id);
 	table_close(holds, NoLock);

@@ -23,7 +23,8 @@ extern bool closing_find(const pg_uuid_t *id, ClosedHold *closed);
 extern bool closing_find_key(int64 root_id, const char *key, int64 fingerprint, KeyRecord *record);
 pg_noreturn extern void closing_raise_unknown(const pg_uuid_t *id);
 extern int closing_expire_root(uint32 root_hash, int64 root_id, TimestampTz now, int limit);
-extern Jsonb *closing_receipt(const ClosedHold *closed, bool replayed, bool ignored);
+extern Jsonb *
+closing_receipt(const ClosedHold *closed, TimestampTz now, bool replayed, bool ignored);
 extern Relation closing_enter(const char *name, const pg_uuid_t *id, TimestampTz *now);
 extern bool closing_lock(const pg_uuid_t *id, Relation holds, Hold *hold, ClosedHold *closed);
 pg_noreturn extern void closing_raise_settled(const pg_uuid_t *id);

@@ -109,7 +109,8 @@ extension_claim(Extension *extension)
 
 		CHECK_FOR_INTERRUPTS();
 		directory_enter(root_hash, &generation);
-		levels_collect(&extension->levels, &hold->spender, root_hash, hold->held_at, &amount, 1);
+		levels_collect(&extension->levels, &hold->spender, root_hash, hold->held_at, extension->now,
+					   &amount, 1);
 		levels_pin(&extension->levels);
 		answer = levels_claim(&extension->levels, more, generation, true);
 	} while (answer == ESCROW_STALE);

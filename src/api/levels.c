@@ -61,38 +61,59 @@ amounts_have(const Amount *const *amounts, int count, const char *resource)
 }
 
 /*
+ * level_init
+ *		Makes a level of a limit whose counter was asked for last with the same
+ *		instants; what it requests is nothing as yet.
+ */
+void
+level_init(Level *level, const LevelLimit *limit, TimestampTz held_at, TimestampTz now)
+{
+	EscrowClaim *claim = &level->claim;
+
+	memset(level, 0, sizeof(Level));
+	level->limit = *limit;
+	level->amount_later =
+		level_is_setting(level) ? max_open_holds * MICROS_PER_UNIT : limit->amount;
+	level->limit.amount = level_is_setting(level) ? level->amount_later : level_limit_amount(limit);
+	limit = &level->limit;
+	claim->capacity = (int128) limit->amount + limit->overdraft;
+	claim->enforced = limit->policy == POLICY_HARD;
+	claim->rule = limit->rule;
+	claim->series.now = now;
+	claim->series.held_at = held_at;
+	claim->series.slot = limit->counter.slot;
+	claim->series.amount = limit->amount;
+	claim->series.overdraft = limit->overdraft;
+}
+
+/*
  * levels_collect
  *		Fills set with the limits that a row of the spender with these amounts
- *		counts for; with no amounts (count 0), with those of every resource.
+ *		counts for, for an operation at now; with no amounts (count 0), with those of
+ *		every resource.
  */
 void
 levels_collect(LevelSet *set, const Spender *spender, uint32 root_hash, TimestampTz held_at,
-			   const Amount *const *amounts, int amount_count)
+			   TimestampTz now, const Amount *const *amounts, int amount_count)
 {
 	SpendLimits *limits = limits_of_spender(spender, root_hash);
 
 	set->root_hash = root_hash;
 	set->in_memory = false;
+	set->now = now;
 	set->count = 0;
 	set->levels = palloc(sizeof(Level) * Max(limits->count, 1));
 	for (int i = 0; i < limits->count; i++)
 	{
 		LevelLimit *limit = &limits->limits[i];
-		Level *level;
 
 		if (!model_matches(limit->model_pattern, spender->model))
 			continue;
 		if (amount_count > 0 ? !amounts_have(amounts, amount_count, limit->resource)
 							 : limit->limit_id == 0)
 			continue;
-		(void) level_limit_counter(limit, spender, root_hash, held_at);
-		level = &set->levels[set->count++];
-		memset(level, 0, sizeof(Level));
-		level->limit = *limit;
-		level->amount_later =
-			level_is_setting(level) ? max_open_holds * MICROS_PER_UNIT : limit->amount;
-		level->limit.amount =
-			level_is_setting(level) ? level->amount_later : level_limit_amount(limit);
+		(void) level_limit_counter(limit, spender, root_hash, held_at, now);
+		level_init(&set->levels[set->count++], limit, held_at, now);
 	}
 }
 
@@ -121,15 +142,18 @@ levels_pin(LevelSet *set)
 static void
 levels_compute(LevelSet *set)
 {
-	const CounterSpec **specs = palloc(sizeof(CounterSpec *) * Max(set->count, 1));
-	CounterTotals *totals = palloc(sizeof(CounterTotals) * Max(set->count, 1));
+	CounterLoad *loads = palloc0(sizeof(CounterLoad) * Max(set->count, 1));
 
 	for (int i = 0; i < set->count; i++)
-		specs[i] = &set->levels[i].limit.counter;
+		loads[i].spec = &set->levels[i].limit.counter;
 	if (set->count > 0)
-		ledger_load(specs, set->count, totals);
+		ledger_load(loads, set->count);
 	for (int i = 0; i < set->count; i++)
-		set->levels[i].claim.totals = totals[i];
+	{
+		set->levels[i].claim.totals = loads[i].totals;
+		set->levels[i].state = loads[i].state;
+	}
+	pfree(loads);
 }
 
 /*
@@ -146,15 +170,121 @@ levels_pin_or_compute(LevelSet *set)
 }
 
 /*
+ * levels_take_from_memory
+ *		Copies what the counters say after a claim, so that the set can be asked what
+ *		would be if they said something else.
+ */
+void
+levels_take_from_memory(LevelSet *set)
+{
+	for (int i = 0; i < set->count; i++)
+	{
+		Level *level = &set->levels[i];
+
+		if (level->claim.rule == NULL)
+			continue;
+		level->state = palloc(sizeof(SeriesState));
+		escrow_copy_state(&level->claim, level->state);
+	}
+	set->in_memory = false;
+}
+
+/*
+ * level_discount
+ *		Takes an amount that is held in a counter of the level, if it is in this
+ *		one, off what the level says of itself. It is not looked at in memory.
+ */
+void
+level_discount(Level *level, const CounterSpec *counter, int128 held)
+{
+	CounterSlot *slot;
+
+	if (memcmp(&level->limit.counter.key, &counter->key, sizeof(CounterKey)) != 0)
+		return;
+	if (level->state == NULL)
+	{
+		level->claim.totals.held -= held;
+		return;
+	}
+	slot = series_find(level->state, counter->slot);
+	if (slot != NULL)
+		slot->held -= held;
+}
+
+/* Answers a claim by what is not in memory, or not any more. */
+static void
+level_answer(Level *level)
+{
+	EscrowClaim *claim = &level->claim;
+
+	if (claim->rule == NULL)
+	{
+		claim->fits = escrow_claim_fits(claim);
+		return;
+	}
+	if (claim->rule->prepare != NULL)
+		claim->rule->prepare(claim->rule, level->state->floor,
+							 level->state->count == 0
+								 ? claim->series.now
+								 : Max(claim->series.now,
+									   level->state->slots[level->state->count - 1].start));
+	escrow_assess(claim, level->state);
+}
+
+/* What there is to use follows from a series; the limit is shown so. */
+static void
+level_take_answer(Level *level)
+{
+	if (level->claim.rule != NULL)
+		level->limit.amount =
+			(int64) Min(Max(level->claim.series.limit, -(int128) MICROS_MAX), (int128) MICROS_MAX);
+}
+
+/*
+ * level_answer_load
+ *		Fills in what is used, held and left of a level by what memory or the tables say
+ *		of its counter.
+ */
+void
+level_answer_load(Level *level, const CounterLoad *load)
+{
+	level->claim.totals = load->totals;
+	level->state = load->state;
+	level_answer(level);
+	level_take_answer(level);
+}
+
+/* Gathers the claims of all levels, or hands them out again. */
+static EscrowClaim *
+levels_claims(const LevelSet *set)
+{
+	EscrowClaim *claims = palloc(sizeof(EscrowClaim) * Max(set->count, 1));
+
+	for (int i = 0; i < set->count; i++)
+		claims[i] = set->levels[i].claim;
+	return claims;
+}
+
+static void
+levels_take_answers(LevelSet *set, EscrowClaim *claims)
+{
+	for (int i = 0; i < set->count; i++)
+	{
+		set->levels[i].claim = claims[i];
+		level_take_answer(&set->levels[i]);
+	}
+	pfree(claims);
+}
+
+/*
  * levels_claim
  *		Checks a request at all levels and, if hold is true and it fits, holds it.
  */
 EscrowAnswer
 levels_claim(LevelSet *set, const Amount *request, Generation generation, bool hold)
 {
-	EscrowClaim *claims = palloc(sizeof(EscrowClaim) * Max(set->count, 1));
-	EscrowAnswer answer;
-	bool granted = true;
+	EscrowAnswer answer = ESCROW_GRANTED;
+	EscrowClaim *claims;
 
 	for (int i = 0; i < set->count; i++)
 	{
@@ -162,24 +292,26 @@ levels_claim(LevelSet *set, const Amount *request, Generation generation, bool h
 
 		level->requested = amount_get(request, level->limit.resource);
 		level->claim.request = level->requested;
-		level->claim.capacity = (int128) level->limit.amount + level->limit.overdraft;
-		level->claim.enforced = level->limit.policy == POLICY_HARD;
-		claims[i] = level->claim;
 		if (!set->in_memory)
 		{
-			EscrowClaim *claim = &claims[i];
-
-			claim->fits = escrow_claim_fits(claim);
-			granted &= claim->fits || !claim->enforced;
+			level_answer(level);
+			level_take_answer(level);
+			if (!level->claim.fits && level->claim.enforced)
+				answer = ESCROW_REFUSED;
 		}
 	}
-	if (set->in_memory)
+	if (!set->in_memory)
+		return answer;
+	claims = levels_claims(set);
+	for (;;)
+	{
 		answer = escrow_claim(set->root_hash, generation, claims, set->count, hold);
-	else
-		answer = granted ? ESCROW_GRANTED : ESCROW_REFUSED;
-	for (int i = 0; i < set->count; i++)
-		set->levels[i].claim = claims[i];
-	pfree(claims);
+		if (answer != ESCROW_NOT_READY)
+			break;
+		CHECK_FOR_INTERRUPTS();
+		escrow_prepare(claims, set->count);
+	}
+	levels_take_answers(set, claims);
 	return answer;
 }
 
@@ -256,7 +388,7 @@ levels_record(LevelSet *set, const Amount *held, const Amount *charged)
 		const char *resource = level->limit.resource;
 
 		level->requested = charged == NULL ? 0 : amount_get(charged, resource);
-		escrow_record_use(level->claim.counter, held == NULL ? 0 : amount_get(held, resource),
+		escrow_record_use(&level->claim, held == NULL ? 0 : amount_get(held, resource),
 						  level->requested);
 	}
 	levels_look(set);
@@ -269,12 +401,24 @@ levels_record(LevelSet *set, const Amount *held, const Amount *charged)
 void
 levels_look(LevelSet *set)
 {
+	EscrowClaim *claims;
+
 	for (int i = 0; i < set->count; i++)
 	{
 		Level *level = &set->levels[i];
 
-		level->after = set->in_memory ? escrow_read(level->claim.counter) : level->claim.totals;
+		level->claim.request = 0;
+		if (!set->in_memory && level->claim.rule != NULL)
+		{
+			level_answer(level);
+			level_take_answer(level);
+		}
 	}
+	if (!set->in_memory)
+		return;
+	claims = levels_claims(set);
+	escrow_look(claims, set->count);
+	levels_take_answers(set, claims);
 }
 
 /*
@@ -291,7 +435,6 @@ levels_show_granted(LevelSet *set, const Amount *amount)
 		Level *level = &set->levels[i];
 
 		level->requested = amount_get(amount, level->limit.resource);
-		level->claim.totals = level->after;
 		level->claim.fits = true;
 	}
 }
@@ -307,11 +450,19 @@ level_write_limit(const Level *level, JsonWriter *writer)
 	json_text(writer, "resource", limit->resource);
 	json_text(writer, "model", limit->model_pattern);
 	json_text(writer, "policy", limit_policy_name(limit->policy));
-	json_time(writer, "period_start", limit->counter.key.period_start);
-	json_time(writer, "period_end", limit->counter.period_end);
+	json_time(writer, "period_start", limit->period_start);
+	json_time(writer, "period_end", limit->period_end);
 	json_micros(writer, "limit", limit->amount);
 	if (limit->overdraft != 0)
 		json_micros(writer, "overdraft", limit->overdraft);
+	if (!limit->carries)
+		return;
+	if (level->claim.series.rolled_over != 0)
+		json_micros(writer, "rolled_over", level->claim.series.rolled_over);
+	if (level->claim.series.granted != 0)
+		json_micros(writer, "granted", level->claim.series.granted);
+	if (level->claim.series.carried != 0)
+		json_micros(writer, "carried_overage", level->claim.series.carried);
 }
 
 static void
@@ -350,7 +501,7 @@ levels_write_claims(const LevelSet *set, JsonWriter *writer, bool granted)
 		json_bool(writer, "passed", claim->fits || !claim->enforced);
 		if (!claim->fits)
 		{
-			json_micros(writer, "short", level->requested - Max(room, 0));
+			json_micros(writer, "short", Max(level->requested - Max(room, 0), 0));
 			if (!claim->enforced)
 				json_bool(writer, "exceeded", true);
 		}
@@ -374,11 +525,11 @@ levels_write_totals(const LevelSet *set, JsonWriter *writer)
 		if (level_is_setting(level))
 			continue;
 
-		int128 total = level->after.used + level->after.held;
+		int128 total = level->claim.totals.used + level->claim.totals.held;
 
 		json_begin_object(writer, NULL);
 		level_write_limit(level, writer);
-		level_write_totals(level, &level->after, writer);
+		level_write_totals(level, &level->claim.totals, writer);
 		if (total > (int128) level->limit.amount + level->limit.overdraft)
 			json_bool(writer, "exceeded", true);
 		json_end_object(writer);
@@ -403,17 +554,48 @@ levels_first_failure(const LevelSet *set)
 
 /*
  * level_never_fits
- *		Says whether a request is too large for a limit however long it waits.
+ *		Says whether a request is too large for a limit however long it waits, as far as
+ *		the limit alone can tell.
  */
 bool
 level_never_fits(const Level *level)
 {
-	return level->requested > (int128) level->amount_later + level->limit.overdraft;
+	const LevelLimit *limit = &level->limit;
+
+	return !limit->carries && level->requested > (int128) level->amount_later + limit->overdraft;
+}
+
+/*
+ * level_retry_at
+ *		Returns the instant at which a limit that refuses would let the request pass if
+ *		nothing else happened; infinity if waiting cannot help.
+ */
+TimestampTz
+level_retry_at(const Level *level, TimestampTz now)
+{
+	const EscrowClaim *claim = &level->claim;
+	SeriesState *state = level->state;
+	TimestampTz at;
+
+	if (level_never_fits(level))
+		return DT_NOEND;
+	if (claim->rule == NULL)
+		return level->limit.period_end;
+	if (state == NULL)
+	{
+		state = palloc(sizeof(SeriesState));
+		escrow_copy_state(claim, state);
+	}
+	at = claim->rule->retry_at(claim->rule, state, &claim->series);
+	if (state != level->state)
+		pfree(state);
+	/* By now there may be room: then it is worth trying again at once. */
+	return Max(at, now);
 }
 
 /*
  * levels_retry_at
- *		Returns the instant at which every refusing limit has started afresh, or
+ *		Returns the instant at which every refusing limit lets the request pass, or
  *		infinity if waiting cannot help: one never does, or is too small even then.
  */
 TimestampTz
@@ -425,11 +607,8 @@ levels_retry_at(const LevelSet *set)
 	{
 		const Level *level = &set->levels[i];
 
-		if (level->claim.fits || !level->claim.enforced)
-			continue;
-		if (level_never_fits(level))
-			return DT_NOEND;
-		latest = Max(latest, level->limit.counter.period_end);
+		if (!level->claim.fits && level->claim.enforced)
+			latest = Max(latest, level_retry_at(level, set->now));
 	}
 	return latest == DT_NOBEGIN ? DT_NOEND : latest;
 }

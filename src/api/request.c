@@ -46,6 +46,7 @@ typedef struct Request
 	const Interval *ttl;
 
 	TimestampTz now;
+	TimestampTz held_at; /* now, unless the call is repeated */
 	const Payer *payer;
 	Spender spender;
 	Generation generation;
@@ -86,8 +87,8 @@ request_price(Request *request)
 static void
 request_levels(Request *request)
 {
-	levels_collect(&request->levels, &request->spender, request->payer->root_hash, request->now,
-				   &request->counted, 1);
+	levels_collect(&request->levels, &request->spender, request->payer->root_hash, request->held_at,
+				   request->now, &request->counted, 1);
 	levels_pin_or_compute(&request->levels);
 }
 
@@ -131,24 +132,22 @@ request_discount_expired(Request *request)
 	int count = ledger_find_expired(request->payer->root_hash, request->spender.root_id,
 									request->now, EXPIRE_MAX, &holds);
 
+	if (count > 0)
+		levels_take_from_memory(&request->levels);
 	for (int i = 0; i < count; i++)
 	{
 		const Amount *counted = levels_count_hold(holds[i].amount, holds[i].spender.model);
 		LevelSet expired;
 
 		levels_collect(&expired, &holds[i].spender, request->payer->root_hash, holds[i].held_at,
-					   &counted, 1);
+					   request->now, &counted, 1);
 		for (int j = 0; j < expired.count; j++)
 		{
 			const LevelLimit *limit = &expired.levels[j].limit;
 
 			for (int k = 0; k < request->levels.count; k++)
-			{
-				Level *level = &request->levels.levels[k];
-
-				if (memcmp(&level->limit.counter.key, &limit->counter.key, sizeof(CounterKey)) == 0)
-					level->claim.totals.held -= amount_get(counted, limit->resource);
-			}
+				level_discount(&request->levels.levels[k], &limit->counter,
+							   amount_get(counted, limit->resource));
 		}
 	}
 	return count > 0;
@@ -202,17 +201,14 @@ request_look(Request *request)
 {
 	bool allowed;
 
-	request->now = operation_begin("check()", false);
+	request->now = request->held_at = operation_begin("check()", false);
 	request_find_payer(request);
 	request_price(request);
 	allowed = request_claim(request, false);
 	if (!allowed && access_first_failure(request->access, request->access_count) == NULL &&
 		request_discount_expired(request))
-	{
-		request->levels.in_memory = false;
 		allowed = levels_claim(&request->levels, request->counted, request->generation, false) ==
 				  ESCROW_GRANTED;
-	}
 	return request_verdict(request, allowed, NULL, "checked");
 }
 
@@ -260,7 +256,7 @@ request_replay(Request *request, const KeyRecord *record)
 		verdict.state = "open";
 		verdict.expires_at = hold.expires_at;
 		verdict.amount = hold.amount;
-		request->now = hold.held_at;
+		request->held_at = hold.held_at;
 		request->spender.model = hold.spender.model;
 		card_id = hold.card_id;
 	}
@@ -268,7 +264,7 @@ request_replay(Request *request, const KeyRecord *record)
 	{
 		verdict.state = closed.state;
 		verdict.amount = closed.first.held;
-		request->now = closed.first.held_at;
+		request->held_at = closed.first.held_at;
 		request->spender.model = closed.first.spender.model;
 		card_id = closed.first.card_id;
 	}
@@ -278,7 +274,7 @@ request_replay(Request *request, const KeyRecord *record)
 				 errmsg("idempotency key \"%s\" names a hold that does not exist", request->key)));
 	if (request->model != NULL)
 		verdict.estimate = cost_estimate_by_card(card_id, request->parameters,
-												 request->spender.root_id, request->now)
+												 request->spender.root_id, request->held_at)
 							   ->document;
 	verdict.access_count = payer_check_access(request->payer, request->spender.model,
 											  request->model, &request->access);
@@ -317,7 +313,7 @@ request_hold(Request *request)
 	Hold hold;
 	bool allowed;
 
-	request->now = operation_begin("reserve()", true);
+	request->now = request->held_at = operation_begin("reserve()", true);
 	(void) operation_expiry(request->now, request->ttl);
 	request_find_payer(request);
 	if (request->key != NULL)

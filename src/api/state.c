@@ -45,7 +45,7 @@ describe_open(const Hold *hold)
 }
 
 static Jsonb *
-describe_closed(const ClosedHold *closed)
+describe_closed(const ClosedHold *closed, TimestampTz now)
 {
 	JsonWriter writer = {NULL, NULL};
 
@@ -57,7 +57,7 @@ describe_closed(const ClosedHold *closed)
 	json_time(&writer, "held_at", closed->first.held_at);
 	json_null(&writer, "expires_at");
 	json_null(&writer, "request");
-	json_document(&writer, "receipt", closing_receipt(closed, true, false));
+	json_document(&writer, "receipt", closing_receipt(closed, now, true, false));
 	json_end_object(&writer);
 	return json_finish(&writer);
 }
@@ -71,13 +71,14 @@ Datum
 quota_hold(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t id;
+	TimestampTz now;
 	Generation generation;
 	Hold hold;
 	ClosedHold closed;
 
 	operation_require(fcinfo, 0, "hold_id");
 	id = *PG_GETARG_UUID_P(0);
-	(void) operation_begin("hold()", false);
+	now = operation_begin("hold()", false);
 	if (!hold_id_is_ours(&id))
 		closing_raise_unknown(&id);
 	if (!operation_on_standby())
@@ -86,7 +87,7 @@ quota_hold(PG_FUNCTION_ARGS)
 		PG_RETURN_JSONB_P(describe_open(&hold));
 	if (!closing_find(&id, &closed))
 		closing_raise_unknown(&id);
-	PG_RETURN_JSONB_P(describe_closed(&closed));
+	PG_RETURN_JSONB_P(describe_closed(&closed, now));
 }
 
 /*
@@ -109,7 +110,7 @@ quota_remaining(PG_FUNCTION_ARGS)
 
 	payer = operation_on_standby() ? payer_look(user_id, project_id)
 								   : payer_enter(user_id, project_id, &generation);
-	levels_collect(&levels, &payer->spender, payer->root_hash, now, NULL, 0);
+	levels_collect(&levels, &payer->spender, payer->root_hash, now, now, NULL, 0);
 	levels_pin_or_compute(&levels);
 	levels_look(&levels);
 
@@ -117,7 +118,8 @@ quota_remaining(PG_FUNCTION_ARGS)
 	for (int i = 0; i < levels.count; i++)
 	{
 		const Level *level = &levels.levels[i];
-		int128 remaining = level->limit.amount - level->after.used - level->after.held;
+		int128 remaining =
+			level->limit.amount - level->claim.totals.used - level->claim.totals.held;
 
 		if (level->limit.policy == POLICY_SHADOW)
 			continue;

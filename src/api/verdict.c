@@ -42,8 +42,9 @@ access_message(const Verdict *verdict, const AccessCheck *failure)
 	return psprintf("%s does not let model %s be used", failure->scope, verdict->model);
 }
 
+/* What waiting for a limit helps: its period starts afresh, or enough is free again. */
 static char *
-limit_message(const Level *level, TimestampTz resets_at)
+limit_message(const Level *level, TimestampTz retry_at)
 {
 	const LevelLimit *limit = &level->limit;
 	char requested[MICROS_TEXT_SIZE];
@@ -60,13 +61,14 @@ limit_message(const Level *level, TimestampTz resets_at)
 					 limit->resource, capacity, requested);
 	if (level_never_fits(level))
 		appendStringInfoString(&text, ", more than the limit lets through at any time");
-	else if (!TIMESTAMP_NOT_FINITE(resets_at))
+	else if (!TIMESTAMP_NOT_FINITE(retry_at))
 	{
 		char buffer[MAXDATELEN + 1];
 		int utc = 0;
 
-		JsonEncodeDateTime(buffer, TimestampTzGetDatum(resets_at), TIMESTAMPTZOID, &utc);
-		appendStringInfo(&text, "; it resets at %s", buffer);
+		JsonEncodeDateTime(buffer, TimestampTzGetDatum(retry_at), TIMESTAMPTZOID, &utc);
+		appendStringInfo(&text, limit->rule == NULL ? "; it resets at %s" : "; it fits at %s",
+						 buffer);
 	}
 	return text.data;
 }
@@ -95,8 +97,9 @@ verdict_write_reason(const Verdict *verdict, JsonWriter *writer)
 			retry_at = levels_retry_at(verdict->levels);
 		json_text(writer, "reason", "limit_exceeded");
 		json_text(writer, "message",
-				  limit_message(level,
-								verdict->past_period ? DT_NOEND : level->limit.counter.period_end));
+				  limit_message(level, verdict->past_period
+										   ? DT_NOEND
+										   : level_retry_at(level, verdict->levels->now)));
 	}
 	json_time(writer, "retry_at", retry_at);
 }

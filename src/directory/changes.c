@@ -354,10 +354,10 @@ changes_subxact_callback(SubXactEvent event, SubTransactionId mine pg_attribute_
 typedef struct DefinitionClass
 {
 	const char *table;
-	bool global;            /* belongs to no root */
-	bool counted_rows;      /* a row that comes or goes changes what is counted */
-	bool names;             /* a row that comes adds a name */
-	const char *counted[9]; /* columns whose change does too */
+	bool global;             /* belongs to no root */
+	bool counted_rows;       /* a row that comes or goes changes what is counted */
+	bool names;              /* a row that comes adds a name */
+	const char *counted[12]; /* columns whose change does too */
 } DefinitionClass;
 
 static const DefinitionClass definition_classes[] = {
@@ -369,13 +369,20 @@ static const DefinitionClass definition_classes[] = {
 	 true,
 	 false,
 	 {"root_id", "limit_id", "version", "account_id", "user_id", "child_kind", "resource", "model",
-	  "period"}},
+	  "period", "rollover", "carry_overage"}},
+	{"limit_terms", false, false, false, {NULL}},
+	{"grants",
+	 false,
+	 true,
+	 false,
+	 {"root_id", "grant_id", "account_id", "user_id", "limit_id", "amount", "priority",
+	  "effective_at", "expires_at", "voided_at", "rollover"}},
 	{"plans", true, true, false, {"plan"}},
 	{"plan_limits",
 	 true,
 	 true,
 	 false,
-	 {"limit_id", "version", "plan", "resource", "model", "period"}},
+	 {"limit_id", "version", "plan", "resource", "model", "period", "rollover", "carry_overage"}},
 	{"resources", true, true, false, {"resource", "kind"}},
 	{"credit_rates", true, true, false, {"valid_from", "credits_per_usd"}},
 };

@@ -5,9 +5,11 @@
 #ifndef XAVIER_QUOTA_DIRECTORY_DIRECTORY_H
 #define XAVIER_QUOTA_DIRECTORY_DIRECTORY_H
 
+#include "balance/balance.h"
 #include "escrow/escrow.h"
 #include "ledger/ledger.h"
 #include "period/period.h"
+#include "query.h"
 
 typedef enum LimitPolicy
 {
@@ -35,8 +37,17 @@ typedef struct LevelLimit
 	LimitPolicy policy;
 	const char *source; /* explicit, default or plan */
 
-	/* The counter of the period last asked for; see level_limit_counter(). */
+	/* How what is left follows from more than one total; NULL: it does not. */
+	SeriesRule *rule;
+	bool carries;             /* by what it carries over; else the period rolls or replenishes */
+	CarryHistory *history;    /* of one that carries */
+	bool rolls_over;          /* by its own terms, not only by those of grants */
+	TimestampTz applies_from; /* at this level, if it is a default or of a plan */
+
+	/* The counter and the period last asked for; see level_limit_counter(). */
 	CounterSpec counter;
+	TimestampTz period_start;
+	TimestampTz period_end;
 } LevelLimit;
 
 /* All limits of a spend path, ordered by level, resource, model and period. */
@@ -87,11 +98,18 @@ extern bool payer_find_account(const Scope *scope, Spender *spender);
 
 /* Functions in limits.c */
 extern SpendLimits *limits_of_spender(const Spender *spender, uint32 root_hash);
-extern const CounterSpec *level_limit_counter(LevelLimit *limit, const Spender *spender,
-											  uint32 root_hash, TimestampTz held_at);
+extern const CounterSpec *
+level_limit_counter(LevelLimit *limit, const Spender *spender, uint32 root_hash,
+					TimestampTz held_at, TimestampTz now);
 extern int64 level_limit_amount(const LevelLimit *limit);
 extern const char *limit_policy_name(LimitPolicy policy);
 extern void directory_retire_context(MemoryContext context);
+
+/* Functions in histories.c */
+extern void limits_read_histories(QueryScope *scope, const Spender *spender, const char *user_id,
+								  SpendLimits *limits, MemoryContext context);
+extern CarryHistory *
+limit_read_history(const LevelLimit *limit, const Spender *spender, TimestampTz since);
 
 /* Functions in changes.c; see directory/changes.h for the others. */
 extern void directory_enter(uint32 root_hash, Generation *generation);

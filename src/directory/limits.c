@@ -193,6 +193,12 @@ collect_limit(Datum *values, bool *nulls, void *arg)
 	limit->policy = policy_parse(TextDatumGetCString(values[11]));
 	limit->prorated_at = nulls[12] ? DT_NOEND : DatumGetTimestampTz(values[12]);
 	limit->prorated_amount = nulls[13] ? 0 : DatumGetInt64(values[13]);
+	limit->rolls_over = DatumGetBool(values[14]);
+	limit->applies_from = nulls[15] ? DT_NOBEGIN : DatumGetTimestampTz(values[15]);
+	if (period_kind(limit->period) == PERIOD_ROLLING)
+		limit->rule = rolling_rule(limit->period);
+	else if (period_kind(limit->period) == PERIOD_REPLENISH)
+		limit->rule = refill_rule(limit->period);
 	MemoryContextSwitchTo(old);
 }
 
@@ -226,28 +232,30 @@ limits_read(const Spender *spender, SpendLimits *limits, MemoryContext context)
 	static PreparedQuery query = {
 		.text =
 			"WITH accounts AS ("
-			" SELECT p.position, a.account_id, a.scope, a.kind, a.plan,"
+			" SELECT p.position, a.account_id, a.scope, a.kind, a.plan, a.plan_since, a.created_at,"
 			"  lag(a.account_id) OVER (ORDER BY p.position) AS parent_id"
 			" FROM pg_catalog.unnest($2) WITH ORDINALITY p (account_id, position)"
 			" JOIN quota.accounts a ON a.root_id = $1 AND a.account_id = p.account_id"
 			"), levels AS ("
-			" SELECT position, account_id, scope, false AS share, plan FROM accounts"
+			" SELECT position, account_id, scope, false AS share, plan, plan_since FROM accounts"
 			" UNION ALL"
-			" SELECT a.position, a.account_id, a.scope, true, s.plan FROM accounts a"
+			" SELECT a.position, a.account_id, a.scope, true, s.plan, s.plan_since FROM accounts a"
 			" LEFT JOIN quota.accounts s ON s.root_id = $1 AND s.parent_id = a.account_id"
 			"  AND s.kind = 'user' AND s.name = $3"
 			" WHERE $3 IS NOT NULL"
 			"), candidates AS ("
 			" SELECT v.position, v.account_id, v.share, v.scope, 1 AS rank, 'explicit' AS source,"
 			"  l.limit_id, l.version, l.resource, l.model, l.period, l.amount, l.overdraft, l.policy,"
-			"  l.prorated_at, l.prorated_amount"
+			"  l.prorated_at, l.prorated_amount, l.rollover, l.carry_overage,"
+			"  NULL::pg_catalog.timestamptz AS applies_from"
 			" FROM levels v JOIN quota.limits l ON l.root_id = $1 AND l.account_id = v.account_id"
 			" WHERE l.child_kind IS NULL"
 			"  AND CASE WHEN v.share THEN l.user_id = $3 ELSE l.user_id IS NULL END"
 			" UNION ALL"
 			" SELECT v.position, v.account_id, v.share, v.scope, 2, 'default',"
 			"  l.limit_id, l.version, l.resource, l.model, l.period, l.amount, l.overdraft, l.policy,"
-			"  l.prorated_at, l.prorated_amount"
+			"  l.prorated_at, l.prorated_amount, l.rollover, l.carry_overage,"
+			"  CASE WHEN NOT v.share THEN a.created_at END"
 			" FROM levels v JOIN accounts a ON a.account_id = v.account_id"
 			" JOIN quota.limits l ON l.root_id = $1"
 			"  AND l.account_id = CASE WHEN v.share THEN v.account_id ELSE a.parent_id END"
@@ -255,12 +263,13 @@ limits_read(const Spender *spender, SpendLimits *limits, MemoryContext context)
 			" UNION ALL"
 			" SELECT v.position, v.account_id, v.share, v.scope, 3, 'plan',"
 			"  l.limit_id, l.version, l.resource, l.model, l.period, l.amount, l.overdraft, l.policy,"
-			"  NULL, NULL"
+			"  NULL, NULL, l.rollover, l.carry_overage, v.plan_since"
 			" FROM levels v JOIN quota.plan_limits l ON l.plan = v.plan)"
 			" SELECT DISTINCT ON (position, share, resource, model, period)"
 			"  account_id, share, scope, source, limit_id, version, resource, model, period,"
 			"  (amount * 1000000)::pg_catalog.int8, (overdraft * 1000000)::pg_catalog.int8, policy,"
-			"  prorated_at, (prorated_amount * 1000000)::pg_catalog.int8"
+			"  prorated_at, (prorated_amount * 1000000)::pg_catalog.int8,"
+			"  rollover > 0 OR carry_overage, applies_from"
 			" FROM candidates"
 			" ORDER BY position, share, resource, model, period USING OPERATOR(quota.<), rank",
 		.argument_count = 3,
@@ -284,6 +293,7 @@ limits_read(const Spender *spender, SpendLimits *limits, MemoryContext context)
 	limits->limits = NULL;
 	query_begin(&scope);
 	query_run(&scope, &query, arguments, user_id == NULL ? "  n" : NULL, collect_limit, &state);
+	limits_read_histories(&scope, spender, user_id, limits, context);
 	query_end(&scope);
 	add_open_holds(spender, &state);
 }
@@ -326,24 +336,10 @@ limits_of_spender(const Spender *spender, uint32 root_hash)
 	return &entry->limits;
 }
 
-/*
- * level_limit_counter
- *		Returns the counter in which a row of the spender with this time of hold
- *		counts for a limit. Good until the next call for the same limit.
- */
-const CounterSpec *
-level_limit_counter(LevelLimit *limit, const Spender *spender, uint32 root_hash,
-					TimestampTz held_at)
+static void
+counter_key(const LevelLimit *limit, const Spender *spender, int64 private_id, CounterKey *key)
 {
-	CounterSpec *counter = &limit->counter;
-	CounterKey *key = &counter->key;
-	int64 private_id = changes_private_id(root_hash);
-
-	if (counter->resource != NULL && held_at >= key->period_start &&
-		held_at < counter->period_end && key->private_id == private_id)
-		return counter;
-
-	memset(counter, 0, sizeof(CounterSpec));
+	memset(key, 0, sizeof(CounterKey));
 	key->database = MyDatabaseId;
 	key->extension = quota_extension();
 	key->root_id = spender->root_id;
@@ -353,8 +349,73 @@ level_limit_counter(LevelLimit *limit, const Spender *spender, uint32 root_hash,
 	key->private_id = private_id;
 	if (limit->share)
 		strlcpy(key->user_id, spender->user_id, USER_ID_SIZE);
+}
+
+/* The one series of a limit that looks back, with the slot of a row. */
+static void
+series_counter(LevelLimit *limit, const Spender *spender, uint32 root_hash, int64 private_id,
+			   TimestampTz held_at, TimestampTz now)
+{
+	CounterSpec *counter = &limit->counter;
+	SeriesRule *rule = limit->rule;
+
+	if (counter->resource == NULL || counter->key.private_id != private_id)
+	{
+		counter_key(limit, spender, private_id, &counter->key);
+		counter->key.period_start = DT_NOBEGIN;
+		counter->hash = counter_hash(&counter->key, root_hash);
+	}
+	counter->period_end = DT_NOEND;
+	counter->rule = rule;
+	counter->slot = rule->slot_start(rule, held_at);
+	if (limit->carries)
+	{
+		carry_range(rule, now, &counter->load_from, &counter->needed);
+		period_bounds(limit->period, held_at, &limit->period_start, &limit->period_end);
+		return;
+	}
+	if (period_kind(limit->period) == PERIOD_ROLLING)
+		rolling_range(rule, now, &counter->load_from, &counter->needed);
+	else
+		refill_range(rule, now, &counter->load_from, &counter->needed);
+	limit->period_start = now - period_window_us(limit->period);
+	limit->period_end = DT_NOEND;
+}
+
+static void
+plain_counter(LevelLimit *limit, const Spender *spender, uint32 root_hash, int64 private_id,
+			  TimestampTz held_at)
+{
+	CounterSpec *counter = &limit->counter;
+	CounterKey *key = &counter->key;
+
+	if (counter->resource != NULL && held_at >= key->period_start &&
+		held_at < counter->period_end && key->private_id == private_id)
+		return;
+	counter_key(limit, spender, private_id, key);
 	period_bounds(limit->period, held_at, &key->period_start, &counter->period_end);
 	counter->hash = counter_hash(key, root_hash);
+	limit->period_start = key->period_start;
+	limit->period_end = counter->period_end;
+}
+
+/*
+ * level_limit_counter
+ *		Returns the counter in which a row of the spender with this time of hold
+ *		counts for a limit, for an operation at now. Good until the next call for the
+ *		same limit.
+ */
+const CounterSpec *
+level_limit_counter(LevelLimit *limit, const Spender *spender, uint32 root_hash,
+					TimestampTz held_at, TimestampTz now)
+{
+	CounterSpec *counter = &limit->counter;
+	int64 private_id = changes_private_id(root_hash);
+
+	if (limit->rule != NULL)
+		series_counter(limit, spender, root_hash, private_id, held_at, now);
+	else
+		plain_counter(limit, spender, root_hash, private_id, held_at);
 	counter->root_hash = root_hash;
 	counter->resource = limit->resource;
 	counter->model_pattern = limit->model_pattern;
@@ -370,8 +431,7 @@ int64
 level_limit_amount(const LevelLimit *limit)
 {
 	Assert(limit->counter.resource != NULL);
-	return limit->prorated_at >= limit->counter.key.period_start &&
-				   limit->prorated_at < limit->counter.period_end
+	return limit->prorated_at >= limit->period_start && limit->prorated_at < limit->period_end
 			   ? limit->prorated_amount
 			   : limit->amount;
 }

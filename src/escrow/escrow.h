@@ -7,7 +7,7 @@
 #ifndef XAVIER_QUOTA_ESCROW_ESCROW_H
 #define XAVIER_QUOTA_ESCROW_ESCROW_H
 
-#include "xavier_quota.h"
+#include "escrow/series.h"
 
 /*
  * What a counter counts: one limit, at one level, in one period. Compared as
@@ -20,9 +20,9 @@ typedef struct CounterKey
 	int64 root_id;
 	int64 account_id; /* the level */
 	int64 limit_id;
-	int64 version;    /* of what the limit counts */
-	int64 private_id; /* not 0: under definitions that are not committed */
-	TimestampTz period_start;
+	int64 version;              /* of what the limit counts */
+	int64 private_id;           /* not 0: under definitions that are not committed */
+	TimestampTz period_start;   /* -infinity for a series */
 	char user_id[USER_ID_SIZE]; /* the share of a user in the level; empty for the level itself */
 } CounterKey;
 
@@ -35,6 +35,12 @@ typedef struct CounterSpec
 	const char *resource;
 	const char *model_pattern;
 	TimestampTz period_end;
+
+	/* Of a series; NULL: a plain counter, of the period from key.period_start to period_end. */
+	SeriesRule *rule;
+	TimestampTz slot;      /* that the row of the operation counts in */
+	TimestampTz load_from; /* a load reads rows from here on */
+	TimestampTz needed;    /* a state whose floor is later does not do */
 } CounterSpec;
 
 typedef struct CounterTotals
@@ -43,19 +49,31 @@ typedef struct CounterTotals
 	int128 held;
 } CounterTotals;
 
+/* What the tables say of one counter: totals, or the state of a series (palloc'd). */
+typedef struct CounterLoad
+{
+	const CounterSpec *spec;
+	CounterTotals totals;
+	SeriesState *state; /* of a series */
+} CounterLoad;
+
 /* A counter in shared memory, opaque outside of src/escrow. */
 typedef struct SharedCounter SharedCounter;
 
-/* Computes totals for each of the specs, all of one root, from one snapshot of the tables. */
-typedef void (*CounterLoader)(const CounterSpec *const *specs, int count, CounterTotals *totals);
+/* Fills in what the tables say of counters, all of one root, in one snapshot. */
+typedef void (*CounterLoader)(CounterLoad *loads, int count);
 
 /* One counter's part in a claim. */
 typedef struct EscrowClaim
 {
 	SharedCounter *counter;
 	int64 request;   /* >= 0 */
-	int128 capacity; /* limit + overdraft */
+	int128 capacity; /* limit + overdraft; of a series it is an answer */
 	bool enforced;   /* hard: does not fit, is not granted */
+
+	/* Of a series: its rule, and what it is asked and answers. */
+	SeriesRule *rule;
+	SeriesClaim series;
 
 	/* answers, as this transaction sees the counter, before the claim */
 	CounterTotals totals;
@@ -74,7 +92,8 @@ typedef enum EscrowAnswer
 {
 	ESCROW_GRANTED,
 	ESCROW_REFUSED,
-	ESCROW_STALE /* definitions have changed since generation was read */
+	ESCROW_STALE,    /* definitions have changed since generation was read */
+	ESCROW_NOT_READY /* a rule has to be prepared for more; see escrow_prepare() */
 } EscrowAnswer;
 
 /* Which definitions were read; compare with escrow_generation(). */
@@ -97,6 +116,8 @@ typedef struct EscrowStats
 	int64 claims;
 	int64 refusals;
 	int64 memory_bytes;
+	int64 series;
+	int64 series_max;
 } EscrowStats;
 
 /* A copy of a counter, for verify() and the views. */
@@ -106,6 +127,7 @@ typedef struct CounterCopy
 	CounterTotals totals;
 	int64 denied;
 	TimestampTz last_denied_at; /* if denied is not 0 */
+	bool series;                /* its totals are in its slots */
 	bool current;               /* loaded, and not to be forgotten */
 } CounterCopy;
 
@@ -125,15 +147,20 @@ extern void escrow_get_stats(EscrowStats *stats);
 /* Functions in escrow_counter.c */
 extern void escrow_pin(const CounterSpec *const *specs, int count, CounterLoader loader,
 					   SharedCounter **counters);
-extern EscrowAnswer
-escrow_claim(uint32 root_hash, Generation generation, EscrowClaim *claims, int count, bool hold);
-extern void
-escrow_count_denials(SharedCounter *const *counters, int count, bool refused, TimestampTz now);
-extern void escrow_record_use(SharedCounter *counter, int64 held, int64 used);
-extern CounterTotals escrow_read(SharedCounter *counter);
-extern bool escrow_peek(const CounterSpec *spec, CounterTotals *totals, int64 *denied);
+extern bool escrow_peek(CounterLoad *load, int64 *denied);
 extern CounterCopy *escrow_copy_root(int64 root_id, uint32 root_hash, int *count);
 extern CounterCopy *escrow_copy_denied(int *count);
+
+/* Functions in escrow_claim.c */
+extern EscrowAnswer
+escrow_claim(uint32 root_hash, Generation generation, EscrowClaim *claims, int count, bool hold);
+extern void escrow_prepare(EscrowClaim *claims, int count);
+extern void escrow_assess(EscrowClaim *claim, const SeriesState *state);
+extern void escrow_look(EscrowClaim *claims, int count);
+extern void
+escrow_count_denials(SharedCounter *const *counters, int count, bool refused, TimestampTz now);
+extern void escrow_record_use(EscrowClaim *claim, int64 held, int64 used);
+extern void escrow_copy_state(const EscrowClaim *claim, SeriesState *state);
 
 /* Functions in escrow_transaction.c */
 extern void escrow_note_operation(void);

@@ -1,20 +1,21 @@
 /*
  * escrow_counter.c
- *		Finding, loading, pinning and changing counters.
+ *		Finding, loading and pinning counters, plain ones and series.
  *
  *		absent --pin--> loading --publish--> loaded, pinned <--pin/unpin--> idle
  *		                   |                                                 |
  *		                 abort: removed                 evicted, or forgotten: loading
  *
  * A counter is changed under the lock of its root's partition, never across
- * I/O. A backend changes a counter only while it has it pinned, and a pinned
- * counter is neither evicted nor loaded again. Only the holder of the root's
+ * I/O (escrow_claim.c). A backend changes a counter only while it has it pinned,
+ * and a pinned counter is neither evicted nor loaded again. Only the holder of the root's
  * load lock adds counters of that root; whoever finds one that is not loaded
  * waits for that lock, in the lock manager, where deadlocks are found and
  * timeouts work.
  *
- * Invariant (1), safety: escrow_claim() checks all counters of an operation
- * and changes all of them under one lock, or none.
+ * A series is loaded from an instant on. One whose floor is later than what an
+ * operation needs, since a clock has gone back, is loaded again if nobody has it
+ * pinned; else its rule answers by what is there.
  *
  * Caveats: a refusal counts in memory only; the numbers of denials are lost
  * with the counter. Eviction takes the least recently used counter of one
@@ -29,9 +30,10 @@
 #include "escrow/locks.h"
 
 static SharedCounter *
-counter_find(const CounterKey *key, uint32 hash)
+counter_find(const CounterSpec *spec)
 {
-	return hash_search_with_hash_value(EscrowCounters, key, hash, HASH_FIND, NULL);
+	return hash_search_with_hash_value(spec->rule == NULL ? EscrowCounters : EscrowSeries,
+									   &spec->key, spec->hash, HASH_FIND, NULL);
 }
 
 static void
@@ -48,7 +50,7 @@ counter_unpin(SharedCounter *counter, uint32 pins)
 	Assert(counter->pins >= pins);
 	counter->pins -= pins;
 	if (counter->pins == 0)
-		dlist_push_tail(&counter_partition(counter->hash)->idle, &counter->idle);
+		dlist_push_tail(counter_idle_list(counter), &counter->idle);
 }
 
 /* Removes an idle counter from the table. */
@@ -58,7 +60,8 @@ counter_remove(SharedCounter *counter)
 	Assert(counter->pins == 0);
 	dlist_delete(&counter->idle);
 	dlist_delete(&counter->member);
-	hash_search_with_hash_value(EscrowCounters, &counter->key, counter->hash, HASH_REMOVE, NULL);
+	hash_search_with_hash_value(counter->is_series ? EscrowSeries : EscrowCounters, &counter->key,
+								counter->hash, HASH_REMOVE, NULL);
 }
 
 /*
@@ -73,6 +76,14 @@ counter_is_ready(const SharedCounter *counter, uint64 epoch)
 	return counter != NULL && counter->loaded && (counter->pins > 0 || counter->epoch == epoch);
 }
 
+/* Says the same, for an operation that may need slots from an instant on. */
+static bool
+counter_is_ready_for(SharedCounter *counter, const CounterSpec *spec, uint64 epoch)
+{
+	return counter_is_ready(counter, epoch) && (!counter->is_series || counter->pins > 0 ||
+												counter_state(counter)->floor <= spec->needed);
+}
+
 /*
  * counter_try_pin_all
  *		Pins all counters if all are ready, else none. Lock of the partition held.
@@ -84,39 +95,41 @@ counter_try_pin_all(const CounterSpec *const *specs, int count, SharedCounter **
 
 	for (int i = 0; i < count; i++)
 	{
-		counters[i] = counter_find(&specs[i]->key, specs[i]->hash);
-		if (!counter_is_ready(counters[i], epoch))
+		counters[i] = counter_find(specs[i]);
+		if (!counter_is_ready_for(counters[i], specs[i], epoch))
 			return false;
 	}
 	for (int i = 0; i < count; i++)
 	{
 		bool pinned_already;
 
-		pending_note_pin(counters[i], &pinned_already);
+		pending_note_pin(counters[i], specs[i]->slot, &pinned_already);
 		if (!pinned_already)
 			counter_pin(counters[i]);
 	}
 	return true;
 }
 
-/* Evicts the least recently used counter of a partition; its lock is held. */
+/* Evicts the least recently used counter or series of a partition; its lock is held. */
 static bool
-partition_evict_one(SharedPartition *partition)
+partition_evict_one(SharedPartition *partition, bool series)
 {
-	if (dlist_is_empty(&partition->idle))
+	dlist_head *idle = &partition->idle[series];
+
+	if (dlist_is_empty(idle))
 		return false;
-	counter_remove(dlist_container(SharedCounter, idle, dlist_head_node(&partition->idle)));
+	counter_remove(dlist_container(SharedCounter, idle, dlist_head_node(idle)));
 	pg_atomic_fetch_add_u64(&EscrowState->evictions, 1);
 	return true;
 }
 
 /*
  * evict_anywhere
- *		Makes room by evicting up to so many idle counters of other partitions. No
- *		partition's lock is held. Returns whether it found any.
+ *		Makes room by evicting up to so many idle counters, or series, of other partitions.
+ *		No partition's lock is held. Returns whether it found any.
  */
 static bool
-evict_anywhere(int wanted)
+evict_anywhere(int wanted, bool series)
 {
 	static uint32 next = 0;
 	int evicted = 0;
@@ -126,20 +139,22 @@ evict_anywhere(int wanted)
 		SharedPartition *partition = &EscrowState->partitions[next++ % ESCROW_PARTITIONS];
 
 		LWLockAcquire(&partition->lock.lock, LW_EXCLUSIVE);
-		while (evicted < wanted && partition_evict_one(partition))
+		while (evicted < wanted && partition_evict_one(partition, series))
 			evicted++;
 		LWLockRelease(&partition->lock.lock);
 	}
 	return evicted > 0;
 }
 
-/* Adds a counter that is not loaded, idle. NULL if the table is full. Lock held. */
+/* Adds a counter that is not loaded, idle. NULL if its table is full. Lock held. */
 static SharedCounter *
 counter_add(const CounterSpec *spec)
 {
+	bool series = spec->rule != NULL;
 	bool found;
-	SharedCounter *counter = hash_search_with_hash_value(EscrowCounters, &spec->key, spec->hash,
-														 HASH_ENTER_NULL, &found);
+	SharedCounter *counter =
+		hash_search_with_hash_value(series ? EscrowSeries : EscrowCounters, &spec->key, spec->hash,
+									HASH_ENTER_NULL, &found);
 
 	if (counter == NULL)
 		return NULL;
@@ -150,19 +165,20 @@ counter_add(const CounterSpec *spec)
 	counter->hash = spec->hash;
 	counter->pins = 0;
 	counter->loaded = false;
+	counter->is_series = series;
 	dlist_push_tail(&counter_partition(spec->hash)->members, &counter->member);
-	dlist_push_tail(&counter_partition(spec->hash)->idle, &counter->idle);
+	dlist_push_tail(counter_idle_list(counter), &counter->idle);
 	return counter;
 }
 
 /*
  * counter_reserve_all
  *		Pins all counters, adding those that are absent and marking for load those
- *		that are not to be trusted. Load lock and partition's lock held. Returns
- *		false on a full table; what it has done by then is found by the next try,
- *		or undone by the abort.
+ *		that are not to be trusted. Load lock and partition's lock held. Returns the
+ *		spec that a full table has no room for, NULL if all is well; what it has done by
+ *		then is found by the next try, or undone by the abort.
  */
-static bool
+static const CounterSpec *
 counter_reserve_all(const CounterSpec *const *specs, int count, SharedCounter **counters,
 					bool *to_load)
 {
@@ -170,16 +186,16 @@ counter_reserve_all(const CounterSpec *const *specs, int count, SharedCounter **
 
 	for (int i = 0; i < count; i++)
 	{
-		SharedCounter *counter = counter_find(&specs[i]->key, specs[i]->hash);
+		SharedCounter *counter = counter_find(specs[i]);
 		PendingEffect *effect;
 		bool pinned_already;
 
-		to_load[i] = !counter_is_ready(counter, epoch);
+		to_load[i] = !counter_is_ready_for(counter, specs[i], epoch);
 		if (counter == NULL)
 			counter = counter_add(specs[i]);
 		if (counter == NULL)
-			return false;
-		effect = pending_note_pin(counter, &pinned_already);
+			return specs[i];
+		effect = pending_note_pin(counter, specs[i]->slot, &pinned_already);
 		if (!pinned_already)
 			counter_pin(counter);
 		if (to_load[i] && !effect->loading)
@@ -191,26 +207,39 @@ counter_reserve_all(const CounterSpec *const *specs, int count, SharedCounter **
 		}
 		counters[i] = counter;
 	}
-	return true;
+	return NULL;
 }
 
-/* Gives computed totals to the counters that this operation has reserved. */
+/* Gives what was computed to the counters that this operation has reserved. */
 static void
-counter_publish(SharedCounter *const *counters, const CounterTotals *totals, int count)
+counter_publish(SharedCounter *const *counters, const CounterLoad *loads, int count)
 {
 	LWLock *lock = &counter_partition(counters[0]->hash)->lock.lock;
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	for (int i = 0; i < count; i++)
 	{
-		counters[i]->used = totals[i].used;
-		counters[i]->held = totals[i].held;
+		if (counters[i]->is_series)
+			*counter_state(counters[i]) = *loads[i].state;
+		counters[i]->used = loads[i].totals.used;
+		counters[i]->held = loads[i].totals.held;
 		counters[i]->loaded = true;
-		pending_find(counters[i])->loading = false;
+		pending_find(counters[i], loads[i].spec->slot)->loading = false;
 	}
 	LWLockRelease(lock);
 	pg_atomic_fetch_add_u64(&EscrowState->loads, 1);
 	pg_atomic_fetch_add_u64(&EscrowState->counters_loaded, count);
+}
+
+static void
+raise_full(bool series)
+{
+	ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of shared memory for quotas"),
+					errdetail("All %d %s are in use by transactions.",
+							  series ? escrow_series_max : escrow_counters_max,
+							  series ? "counters that look back" : "counters"),
+					errhint("You might need to increase \"xavier_quota.%s\".",
+							series ? "max_series" : "max_counters")));
 }
 
 /*
@@ -228,11 +257,10 @@ escrow_load(const CounterSpec *const *specs, int count, CounterLoader loader,
 {
 	LWLock *lock = &counter_partition(specs[0]->hash)->lock.lock;
 	bool *to_load = palloc(sizeof(bool) * count);
-	const CounterSpec **load_specs = palloc(sizeof(CounterSpec *) * count);
+	CounterLoad *loads = palloc0(sizeof(CounterLoad) * count);
 	SharedCounter **load_counters = palloc(sizeof(SharedCounter *) * count);
-	CounterTotals *totals = palloc0(sizeof(CounterTotals) * count);
 	int load_count = 0;
-	bool complete;
+	const CounterSpec *homeless;
 
 	if (!lock_load(specs[0]->root_hash))
 		pg_atomic_fetch_add_u64(&EscrowState->load_waits, 1);
@@ -240,15 +268,12 @@ escrow_load(const CounterSpec *const *specs, int count, CounterLoader loader,
 	for (;;)
 	{
 		LWLockAcquire(lock, LW_EXCLUSIVE);
-		complete = counter_reserve_all(specs, count, counters, to_load);
+		homeless = counter_reserve_all(specs, count, counters, to_load);
 		LWLockRelease(lock);
-		if (complete)
+		if (homeless == NULL)
 			break;
-		if (!evict_anywhere(count))
-			ereport(ERROR,
-					(errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of shared memory for quotas"),
-					 errdetail("All %d counters are in use by transactions.", escrow_counters_max),
-					 errhint("You might need to increase \"xavier_quota.max_counters\".")));
+		if (!evict_anywhere(count, homeless->rule != NULL))
+			raise_full(homeless->rule != NULL);
 		CHECK_FOR_INTERRUPTS();
 	}
 
@@ -256,13 +281,13 @@ escrow_load(const CounterSpec *const *specs, int count, CounterLoader loader,
 	{
 		if (!to_load[i])
 			continue;
-		load_specs[load_count] = specs[i];
+		loads[load_count].spec = specs[i];
 		load_counters[load_count++] = counters[i];
 	}
 	if (load_count > 0)
 	{
-		loader(load_specs, load_count, totals);
-		counter_publish(load_counters, totals, load_count);
+		loader(loads, load_count);
+		counter_publish(load_counters, loads, load_count);
 	}
 	unlock_load(specs[0]->root_hash);
 }
@@ -294,169 +319,27 @@ escrow_pin(const CounterSpec *const *specs, int count, CounterLoader loader,
 }
 
 /*
- * claim_check
- *		Fills in a claim's answers. What this transaction will give back at commit
- *		it may use again itself: both take effect together, or neither.
- */
-static bool
-claim_check(EscrowClaim *claim)
-{
-	CounterTotals deferred = pending_deferred(claim->counter);
-
-	claim->totals.used = claim->counter->used + deferred.used;
-	claim->totals.held = claim->counter->held + deferred.held;
-	claim->fits = escrow_claim_fits(claim);
-	return claim->fits || !claim->enforced;
-}
-
-/*
- * claim_apply
- *		Adds a granted request to the held amount. The part that this transaction
- *		has yet to give back moves over at commit, so that the counter never
- *		stands above its limit in between.
- */
-static void
-claim_apply(EscrowClaim *claim)
-{
-	CounterTotals deferred = pending_deferred(claim->counter);
-	PendingEffect *effect = pending_find(claim->counter);
-	int128 own = Max(-(deferred.used + deferred.held), 0);
-	int128 later = Min(own, (int128) claim->request);
-	int128 now = (int128) claim->request - later;
-
-	effect->applied.held += now;
-	effect->deferred.held += later;
-	claim->counter->held += now;
-}
-
-/*
- * escrow_claim
- *		Checks a request on all counters of an operation and, if hold is true and
- *		every enforced one fits, holds it on all of them, in one step.
- *
- * The counters are of one root and pinned by this level of subtransaction.
- * Returns ESCROW_STALE, having done nothing, if definitions have changed since
- * the generation given was read.
- */
-EscrowAnswer
-escrow_claim(uint32 root_hash, Generation generation, EscrowClaim *claims, int count, bool hold)
-{
-	LWLock *lock;
-	Generation current;
-	bool granted = true;
-
-	if (count == 0)
-	{
-		current = escrow_generation(root_hash);
-		return current.root == generation.root && current.global == generation.global
-				   ? ESCROW_GRANTED
-				   : ESCROW_STALE;
-	}
-
-	lock = &counter_partition(claims[0].counter->hash)->lock.lock;
-	LWLockAcquire(lock, LW_EXCLUSIVE);
-	current = escrow_generation(root_hash);
-	if (current.root != generation.root || current.global != generation.global)
-	{
-		LWLockRelease(lock);
-		return ESCROW_STALE;
-	}
-	for (int i = 0; i < count; i++)
-		granted &= claim_check(&claims[i]);
-	for (int i = 0; i < count && hold && granted; i++)
-		claim_apply(&claims[i]);
-	LWLockRelease(lock);
-
-	if (hold && granted)
-		pg_atomic_fetch_add_u64(&EscrowState->claims, 1);
-	return granted ? ESCROW_GRANTED : ESCROW_REFUSED;
-}
-
-/*
- * escrow_count_denials
- *		Counts a request at the pinned counters that it did not fit, all of one root:
- *		refused says whether one of them was enforced.
- *
- * Apart from the claim, since who is refused may claim again before it answers.
- */
-void
-escrow_count_denials(SharedCounter *const *counters, int count, bool refused, TimestampTz now)
-{
-	LWLock *lock;
-
-	if (count == 0)
-		return;
-	lock = &counter_partition(counters[0]->hash)->lock.lock;
-	LWLockAcquire(lock, LW_EXCLUSIVE);
-	for (int i = 0; i < count; i++)
-	{
-		counters[i]->denied++;
-		counters[i]->last_denied_at = now;
-	}
-	LWLockRelease(lock);
-	if (refused)
-		pg_atomic_fetch_add_u64(&EscrowState->refusals, 1);
-}
-
-/*
- * escrow_record_use
- *		Replaces held by used on a pinned counter, without a check: use is a fact.
- *		What is used above what was held counts at once, the rest moves after
- *		commit. With held 0 it is a charge, with used 0 a release; a negative use,
- *		a correction downwards, counts after commit.
- */
-void
-escrow_record_use(SharedCounter *counter, int64 held, int64 used)
-{
-	LWLock *lock = &counter_partition(counter->hash)->lock.lock;
-	PendingEffect *effect = pending_find(counter);
-	int64 above = used > held ? used - held : 0;
-
-	LWLockAcquire(lock, LW_EXCLUSIVE);
-	effect->applied.used += above;
-	effect->deferred.used += used - above;
-	effect->deferred.held -= held;
-	counter->used += above;
-	LWLockRelease(lock);
-}
-
-/*
- * escrow_read
- *		Returns a pinned counter as this transaction sees it.
- */
-CounterTotals
-escrow_read(SharedCounter *counter)
-{
-	LWLock *lock = &counter_partition(counter->hash)->lock.lock;
-	CounterTotals deferred = pending_deferred(counter);
-	CounterTotals totals;
-
-	LWLockAcquire(lock, LW_SHARED);
-	totals.used = counter->used + deferred.used;
-	totals.held = counter->held + deferred.held;
-	LWLockRelease(lock);
-	return totals;
-}
-
-/*
  * escrow_peek
- *		Fills in a counter's totals and number of refusals, if it is in memory, and
- *		says whether it is. Pins nothing: for views.
+ *		Fills in what memory says of a counter, and its number of refusals, and says
+ *		whether it has it. Pins nothing: for views. A series needs a palloc'd state.
  */
 bool
-escrow_peek(const CounterSpec *spec, CounterTotals *totals, int64 *denied)
+escrow_peek(CounterLoad *load, int64 *denied)
 {
+	const CounterSpec *spec = load->spec;
 	LWLock *lock = &counter_partition(spec->hash)->lock.lock;
 	SharedCounter *counter;
 	bool ready;
 
 	LWLockAcquire(lock, LW_SHARED);
-	counter = counter_find(&spec->key, spec->hash);
-	ready = counter_is_ready(counter, escrow_root_epoch(spec->root_hash));
-	if (ready)
+	counter = counter_find(spec);
+	ready = counter_is_ready_for(counter, spec, escrow_root_epoch(spec->root_hash));
+	if (ready && counter->is_series)
+		*load->state = *counter_state(counter);
+	else if (ready)
 	{
-		totals->used = counter->used;
-		totals->held = counter->held;
+		load->totals.used = counter->used;
+		load->totals.held = counter->held;
 	}
 	*denied = counter == NULL ? 0 : counter->denied;
 	LWLockRelease(lock);
@@ -492,6 +375,7 @@ partition_copy(SharedPartition *partition, int64 root_id, uint64 epoch, CounterC
 		copy->totals.held = counter->held;
 		copy->denied = counter->denied;
 		copy->last_denied_at = counter->last_denied_at;
+		copy->series = counter->is_series;
 		copy->current = counter_is_ready(counter, epoch);
 	}
 	LWLockRelease(&partition->lock.lock);

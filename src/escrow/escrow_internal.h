@@ -29,15 +29,22 @@ struct SharedCounter
 	uint32 hash;
 	uint32 pins;
 	bool loaded;
+	bool is_series;    /* begins a SharedSeries; used and held above are not in use */
 	dlist_node member; /* in SharedPartition.members */
 	dlist_node idle;   /* in SharedPartition.idle while pins is 0 */
 };
+
+typedef struct SharedSeries
+{
+	SharedCounter counter; /* MUST BE FIRST */
+	SeriesState state;     /* under the lock of the partition */
+} SharedSeries;
 
 typedef struct SharedPartition
 {
 	LWLockPadded lock;
 	dlist_head members; /* all counters */
-	dlist_head idle;    /* unpinned counters, least recently used first */
+	dlist_head idle[2]; /* unpinned counters, plain ones and series, least recently used first */
 } SharedPartition;
 
 /* By hash of the root; two roots with one slot only cost each other a re-read or a load. */
@@ -73,6 +80,7 @@ typedef struct SharedEscrow
 typedef struct PendingEffect
 {
 	SharedCounter *counter;
+	TimestampTz slot; /* of a series; 0 in a plain counter */
 	int nest_level;
 	uint32 pins;            /* of the counter, by this entry */
 	bool loading;           /* this entry is to publish the counter */
@@ -82,7 +90,12 @@ typedef struct PendingEffect
 
 extern SharedEscrow *EscrowState;
 extern HTAB *EscrowCounters;
+extern HTAB *EscrowSeries;
 extern int escrow_counters_max;
+extern int escrow_series_max;
+
+/* No root has it: a counter that bears it is loaded afresh once nobody has it pinned. */
+#define EPOCH_NEVER PG_UINT64_MAX
 
 /* Functions in escrow_shmem.c */
 extern uint64 escrow_root_epoch(uint32 root_hash);
@@ -93,6 +106,19 @@ counter_partition(uint32 hash)
 	return &EscrowState->partitions[hash % ESCROW_PARTITIONS];
 }
 
+static inline SeriesState *
+counter_state(SharedCounter *counter)
+{
+	Assert(counter->is_series);
+	return &((SharedSeries *) counter)->state;
+}
+
+static inline dlist_head *
+counter_idle_list(const SharedCounter *counter)
+{
+	return &counter_partition(counter->hash)->idle[counter->is_series];
+}
+
 /* Functions in escrow_counter.c; the partition's lock is held. */
 extern void counter_unpin(SharedCounter *counter, uint32 pins);
 extern void counter_remove(SharedCounter *counter);
@@ -100,8 +126,11 @@ extern void counter_remove(SharedCounter *counter);
 /* Functions in escrow_transaction.c */
 extern void escrow_transaction_init(void);
 extern void pending_reserve_space(int entries);
-extern PendingEffect *pending_note_pin(SharedCounter *counter, bool *pinned_already);
-extern PendingEffect *pending_find(SharedCounter *counter);
+extern PendingEffect *
+pending_note_pin(SharedCounter *counter, TimestampTz slot, bool *pinned_already);
+extern PendingEffect *pending_find(SharedCounter *counter, TimestampTz slot);
 extern CounterTotals pending_deferred(SharedCounter *counter);
+extern bool pending_has_deferred(SharedCounter *counter);
+extern void pending_add_deferred(SharedCounter *counter, SeriesState *state);
 
 #endif /* XAVIER_QUOTA_ESCROW_INTERNAL_H */

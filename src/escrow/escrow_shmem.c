@@ -4,7 +4,8 @@
  *		generations and epochs.
  *
  * The memory is fixed at server start: a table of counters (dynahash,
- * partitioned, with room for xavier_quota.max_counters), an array of
+ * partitioned, with room for xavier_quota.max_counters), another of series
+ * (xavier_quota.max_series), which take twenty times as much each, an array of
  * partitions with a lightweight lock each, and an array of generations and
  * epochs by hash of the root.
  *
@@ -31,7 +32,9 @@
 
 SharedEscrow *EscrowState = NULL;
 HTAB *EscrowCounters = NULL;
+HTAB *EscrowSeries = NULL;
 int escrow_counters_max = 32768;
+int escrow_series_max = 2048;
 
 static int escrow_tranche_id = 0;
 static shmem_request_hook_type previous_shmem_request = NULL;
@@ -163,7 +166,8 @@ static Size
 escrow_memory_size(void)
 {
 	return add_size(MAXALIGN(sizeof(SharedEscrow)),
-					hash_estimate_size(escrow_counters_max, sizeof(SharedCounter)));
+					add_size(hash_estimate_size(escrow_counters_max, sizeof(SharedCounter)),
+							 hash_estimate_size(escrow_series_max, sizeof(SharedSeries))));
 }
 
 static void
@@ -209,7 +213,8 @@ escrow_shmem_startup(void)
 		{
 			LWLockInitialize(&EscrowState->partitions[i].lock.lock, escrow_tranche_id);
 			dlist_init(&EscrowState->partitions[i].members);
-			dlist_init(&EscrowState->partitions[i].idle);
+			dlist_init(&EscrowState->partitions[i].idle[false]);
+			dlist_init(&EscrowState->partitions[i].idle[true]);
 		}
 	}
 
@@ -220,6 +225,9 @@ escrow_shmem_startup(void)
 	EscrowCounters =
 		ShmemInitHash("xavier_quota counters", escrow_counters_max, escrow_counters_max, &info,
 					  HASH_ELEM | HASH_FUNCTION | HASH_PARTITION | HASH_FIXED_SIZE);
+	info.entrysize = sizeof(SharedSeries);
+	EscrowSeries = ShmemInitHash("xavier_quota series", escrow_series_max, escrow_series_max, &info,
+								 HASH_ELEM | HASH_FUNCTION | HASH_PARTITION | HASH_FIXED_SIZE);
 	LWLockRelease(AddinShmemInitLock);
 }
 
@@ -241,6 +249,12 @@ escrow_init(void)
 							"uses make room for others.",
 							&escrow_counters_max, 32768, 256, 16 * 1024 * 1024, PGC_POSTMASTER, 0,
 							NULL, NULL, NULL);
+	DefineCustomIntVariable("xavier_quota.max_series",
+							"Sets how many counters that look back fit in shared memory.",
+							"One is a limit with a rolling or replenishing period, or one that "
+							"carries something over, at one level; about 7 kB.",
+							&escrow_series_max, 2048, 256, 1024 * 1024, PGC_POSTMASTER, 0, NULL,
+							NULL, NULL);
 
 	previous_shmem_request = shmem_request_hook;
 	shmem_request_hook = escrow_shmem_request;
@@ -258,6 +272,8 @@ escrow_get_stats(EscrowStats *stats)
 	memset(stats, 0, sizeof(EscrowStats));
 	stats->counters = hash_get_num_entries(EscrowCounters);
 	stats->counters_max = escrow_counters_max;
+	stats->series = hash_get_num_entries(EscrowSeries);
+	stats->series_max = escrow_series_max;
 	stats->loads = (int64) pg_atomic_read_u64(&EscrowState->loads);
 	stats->counters_loaded = (int64) pg_atomic_read_u64(&EscrowState->counters_loaded);
 	stats->evictions = (int64) pg_atomic_read_u64(&EscrowState->evictions);
@@ -266,16 +282,19 @@ escrow_get_stats(EscrowStats *stats)
 	stats->refusals = (int64) pg_atomic_read_u64(&EscrowState->refusals);
 	stats->memory_bytes = (int64) escrow_memory_size();
 
-	stats->pinned = stats->counters;
+	stats->pinned = stats->counters + stats->series;
 	for (int i = 0; i < ESCROW_PARTITIONS; i++)
 	{
 		SharedPartition *partition = &EscrowState->partitions[i];
 		dlist_iter iter;
 
 		LWLockAcquire(&partition->lock.lock, LW_SHARED);
-		dlist_foreach(iter, &partition->idle)
+		for (int series = 0; series <= 1; series++)
 		{
-			stats->pinned--;
+			dlist_foreach(iter, &partition->idle[series])
+			{
+				stats->pinned--;
+			}
 		}
 		LWLockRelease(&partition->lock.lock);
 	}

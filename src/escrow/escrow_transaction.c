@@ -52,16 +52,16 @@ pending_reserve_space(int entries)
 
 /*
  * pending_find
- *		Returns this level's entry of a counter, which must exist.
+ *		Returns this level's entry of a counter, and of a slot of it, which must exist.
  */
 PendingEffect *
-pending_find(SharedCounter *counter)
+pending_find(SharedCounter *counter, TimestampTz slot)
 {
 	int level = GetCurrentTransactionNestLevel();
 
 	for (int i = pending_count - 1; i >= 0 && pending[i].nest_level >= level; i--)
 	{
-		if (pending[i].counter == counter)
+		if (pending[i].counter == counter && pending[i].slot == slot)
 			return &pending[i];
 	}
 	Assert(false);
@@ -75,7 +75,7 @@ pending_find(SharedCounter *counter)
  *		and has reserved space.
  */
 PendingEffect *
-pending_note_pin(SharedCounter *counter, bool *pinned_already)
+pending_note_pin(SharedCounter *counter, TimestampTz slot, bool *pinned_already)
 {
 	int level = GetCurrentTransactionNestLevel();
 	PendingEffect *effect;
@@ -83,7 +83,7 @@ pending_note_pin(SharedCounter *counter, bool *pinned_already)
 	/* Entries of deeper levels are gone: the list is ordered by level. */
 	for (int i = pending_count - 1; i >= 0 && pending[i].nest_level >= level; i--)
 	{
-		if (pending[i].counter == counter)
+		if (pending[i].counter == counter && pending[i].slot == slot)
 		{
 			*pinned_already = true;
 			return &pending[i];
@@ -94,6 +94,7 @@ pending_note_pin(SharedCounter *counter, bool *pinned_already)
 	effect = &pending[pending_count++];
 	memset(effect, 0, sizeof(PendingEffect));
 	effect->counter = counter;
+	effect->slot = slot;
 	effect->nest_level = level;
 	effect->pins = 1;
 	*pinned_already = false;
@@ -102,7 +103,7 @@ pending_note_pin(SharedCounter *counter, bool *pinned_already)
 
 /*
  * pending_deferred
- *		Returns what this transaction will add to a counter after commit.
+ *		Returns what this transaction will add to a plain counter after commit.
  */
 CounterTotals
 pending_deferred(SharedCounter *counter)
@@ -118,6 +119,44 @@ pending_deferred(SharedCounter *counter)
 		}
 	}
 	return sum;
+}
+
+/*
+ * pending_has_deferred
+ *		Says whether this transaction will change a counter after commit.
+ */
+bool
+pending_has_deferred(SharedCounter *counter)
+{
+	for (int i = pending_count - 1; i >= 0; i--)
+	{
+		if (pending[i].counter == counter &&
+			(pending[i].deferred.used != 0 || pending[i].deferred.held != 0))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * pending_add_deferred
+ *		Adds to a copy of a series what this transaction will add to its slots after
+ *		commit.
+ */
+void
+pending_add_deferred(SharedCounter *counter, SeriesState *state)
+{
+	for (int i = 0; i < pending_count; i++)
+	{
+		CounterSlot *slot;
+
+		if (pending[i].counter != counter)
+			continue;
+		slot = series_find(state, pending[i].slot);
+		if (slot == NULL)
+			continue;
+		slot->used += pending[i].deferred.used;
+		slot->held += pending[i].deferred.held;
+	}
 }
 
 /*
@@ -139,6 +178,38 @@ bool
 escrow_has_pins(void)
 {
 	return pending_count > 0;
+}
+
+/*
+ * effect_add
+ *		Adds to the counter of an entry, or to its slot. A slot that is not there has been
+ *		folded, or had no place: where that matters, the tables have to be asked, once
+ *		nobody has the counter pinned.
+ */
+static void
+effect_add(const PendingEffect *effect, int128 used, int128 held)
+{
+	SharedCounter *counter = effect->counter;
+	SeriesState *state;
+	CounterSlot *slot;
+
+	if (!counter->is_series)
+	{
+		counter->used += used;
+		counter->held += held;
+		return;
+	}
+	if (used == 0 && held == 0)
+		return;
+	state = counter_state(counter);
+	slot = series_find(state, effect->slot);
+	if (slot != NULL)
+	{
+		slot->used += used;
+		slot->held += held;
+	}
+	else if (!state->forgets)
+		counter->epoch = EPOCH_NEVER;
 }
 
 /*
@@ -166,15 +237,9 @@ pending_finish(int first, bool commit)
 			locked = lock;
 		}
 		if (commit)
-		{
-			counter->used += effect->deferred.used;
-			counter->held += effect->deferred.held;
-		}
+			effect_add(effect, effect->deferred.used, effect->deferred.held);
 		else
-		{
-			counter->used -= effect->applied.used;
-			counter->held -= effect->applied.held;
-		}
+			effect_add(effect, -effect->applied.used, -effect->applied.held);
 		counter_unpin(counter, effect->pins);
 		if (effect->loading)
 		{
@@ -231,7 +296,7 @@ pending_hand_up(int first, int level)
 
 		Assert(!effect->loading);
 		while (above >= 0 && pending[above].nest_level == level &&
-			   pending[above].counter != effect->counter)
+			   (pending[above].counter != effect->counter || pending[above].slot != effect->slot))
 			above--;
 		if (above >= 0 && pending[above].nest_level == level)
 		{

@@ -122,6 +122,6 @@ extern int
 ledger_find_expired(uint32 root_hash, int64 root_id, TimestampTz now, int limit, Hold **holds);
 
 /* Functions in ledger_load.c */
-extern void ledger_load(const CounterSpec *const *specs, int count, CounterTotals *totals);
+extern void ledger_load(CounterLoad *loads, int count);
 
 #endif /* XAVIER_QUOTA_LEDGER_LEDGER_H */

@@ -61,6 +61,40 @@ typedef enum KeyColumn
 	KEY_COLUMNS = KEY_CREATED_AT
 } KeyColumn;
 
+/* A row as the rule of a series is told of it. */
+typedef struct NotedRow
+{
+	TimestampTz held_at;
+	int64 micros;
+} NotedRow;
+
+/* A counter being computed from the tables. What it gathers is in a context of its own. */
+typedef struct LoadTarget
+{
+	CounterLoad *load;
+	MemoryContext context;
+	int slot_count;
+	int slot_space;
+	CounterSlot *slots; /* of a series, ascending by start */
+	int row_count;
+	int row_space;
+	NotedRow *rows; /* if its rule wants to be told */
+} LoadTarget;
+
+/* From when on rows count. */
+static inline TimestampTz
+load_start(const CounterSpec *spec)
+{
+	return spec->rule == NULL ? spec->key.period_start : spec->load_from;
+}
+
+/* Functions in ledger_series.c */
+extern bool load_uses_rollup(const CounterSpec *spec);
+extern bool load_hour_is_whole(const CounterSpec *spec, TimestampTz hour);
+extern void load_add(LoadTarget *target, TimestampTz held_at, int128 used, int128 held);
+extern void load_add_hour(LoadTarget *target, TimestampTz hour, int128 used);
+extern void load_finish(LoadTarget *target);
+
 /* Functions in ledger_read.c */
 extern int levels_from_datum(Datum datum, int64 *levels);
 

@@ -18,7 +18,8 @@
  * Which rows count in a counter is the same rule by which an operation chooses
  * the counters of its row (api/levels.c): the level is among the row's levels,
  * a share counts its user only, the model matches, and the time of the hold is
- * in the period.
+ * in the period; or in a slot of a series, see ledger_series.c. There the hours whose
+ * rows are not all in one slot are edges, too.
  */
 #include "postgres.h"
 
@@ -36,8 +37,7 @@
 /* The counters being computed; rows find their way to each that they count in. */
 typedef struct LoadState
 {
-	const CounterSpec *const *specs;
-	CounterTotals *totals;
+	LoadTarget *targets;
 	int count;
 	bool holds; /* rows are holds, not events */
 } LoadState;
@@ -67,11 +67,12 @@ load_add_row(LoadState *state, const int64 *levels, int level_count, const char 
 {
 	for (int i = 0; i < state->count; i++)
 	{
-		const CounterSpec *spec = state->specs[i];
+		LoadTarget *target = &state->targets[i];
+		const CounterSpec *spec = target->load->spec;
 		bool counts = false;
 		int64 micros;
 
-		if (held_at < spec->key.period_start || held_at >= spec->period_end)
+		if (held_at < load_start(spec) || held_at >= spec->period_end)
 			continue;
 		for (int level = 0; level < level_count && !counts; level++)
 			counts = levels[level] == spec->key.account_id;
@@ -84,9 +85,9 @@ load_add_row(LoadState *state, const int64 *levels, int level_count, const char 
 			continue;
 		micros = amount_get(amount, spec->resource);
 		if (state->holds)
-			state->totals[i].held += micros + hold_counts_itself(spec->resource, model);
+			load_add(target, held_at, 0, micros + hold_counts_itself(spec->resource, model));
 		else
-			state->totals[i].used += micros;
+			load_add(target, held_at, micros, 0);
 	}
 }
 
@@ -111,11 +112,11 @@ load_collect_row(Datum *values, bool *nulls, void *arg)
 static const char *
 load_user(const LoadState *state)
 {
-	const char *user_id = state->specs[0]->key.user_id;
+	const char *user_id = state->targets[0].load->spec->key.user_id;
 
 	for (int i = 1; i < state->count; i++)
 	{
-		if (strcmp(state->specs[i]->key.user_id, user_id) != 0)
+		if (strcmp(state->targets[i].load->spec->key.user_id, user_id) != 0)
 			return NULL;
 	}
 	return user_id[0] == '\0' ? NULL : user_id;
@@ -131,16 +132,16 @@ load_holds(QueryScope *scope, LoadState *state)
 		.argument_count = 4,
 		.argument_types = {UUIDOID, UUIDOID, INT8OID, TEXTOID},
 	};
-	uint32 root_hash = state->specs[0]->root_hash;
+	const CounterSpec *spec = state->targets[0].load->spec;
 	const char *user_id = load_user(state);
 	pg_uuid_t least;
 	pg_uuid_t greatest;
 	Datum arguments[] = {UUIDPGetDatum(&least), UUIDPGetDatum(&greatest),
-						 Int64GetDatum(state->specs[0]->key.root_id),
+						 Int64GetDatum(spec->key.root_id),
 						 user_id == NULL ? (Datum) 0 : CStringGetTextDatum(user_id)};
 
-	hold_id_least(root_hash, DT_NOBEGIN, &least);
-	hold_id_greatest(root_hash, DT_NOEND, &greatest);
+	hold_id_least(spec->root_hash, DT_NOBEGIN, &least);
+	hold_id_greatest(spec->root_hash, DT_NOEND, &greatest);
 	state->holds = true;
 	query_run(scope, &query, arguments, user_id == NULL ? "   n" : NULL, load_collect_row, state);
 	state->holds = false;
@@ -171,7 +172,7 @@ load_tail(QueryScope *scope, LoadState *state)
 		.argument_types = {INT8OID, TEXTOID},
 	};
 	const char *user_id = load_user(state);
-	Datum arguments[] = {Int64GetDatum(state->specs[0]->key.root_id),
+	Datum arguments[] = {Int64GetDatum(state->targets[0].load->spec->key.root_id),
 						 user_id == NULL ? (Datum) 0 : CStringGetTextDatum(user_id)};
 
 	query_run(scope, &query, arguments, user_id == NULL ? " n" : NULL, load_collect_row, state);
@@ -190,16 +191,16 @@ load_edge(QueryScope *scope, LoadState *state, TimestampTz from, TimestampTz unt
 		.argument_count = 5,
 		.argument_types = {UUIDOID, UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID},
 	};
-	uint32 root_hash = state->specs[0]->root_hash;
+	const CounterSpec *spec = state->targets[0].load->spec;
 	pg_uuid_t least;
 	pg_uuid_t greatest;
 	Datum arguments[] = {UUIDPGetDatum(&least), UUIDPGetDatum(&greatest), TimestampTzGetDatum(from),
-						 TimestampTzGetDatum(until), Int64GetDatum(state->specs[0]->key.root_id)};
+						 TimestampTzGetDatum(until), Int64GetDatum(spec->key.root_id)};
 
 	if (from >= until)
 		return;
-	hold_id_least(root_hash, from, &least);
-	hold_id_greatest(root_hash, until, &greatest);
+	hold_id_least(spec->root_hash, from, &least);
+	hold_id_greatest(spec->root_hash, until, &greatest);
 	query_run(scope, &query, arguments, NULL, load_collect_row, state);
 }
 
@@ -233,30 +234,75 @@ numeric_to_micros(Numeric numeric)
 /* Where the roll-up's rows of one counter go. */
 typedef struct RollupState
 {
-	const CounterSpec *spec;
-	int128 used;
+	LoadTarget *target;
+	int edge_count;
+	int edge_space;
+	TimestampTz *edges; /* hours that are not all in one slot, ascending */
 } RollupState;
 
+/* Notes an hour whose events have to be read one by one; rows come in the order of hours. */
 static void
-load_collect_rollup(Datum *values, bool *nulls pg_attribute_unused(), void *arg)
+rollup_add_edge(RollupState *state, TimestampTz hour)
 {
-	RollupState *state = arg;
-	char *model = TextDatumGetCString(values[0]);
+	if (state->edge_count > 0 && state->edges[state->edge_count - 1] == hour)
+		return;
+	if (state->edge_count == state->edge_space)
+	{
+		MemoryContext old = MemoryContextSwitchTo(state->target->context);
 
-	if (model_matches(state->spec->model_pattern, model[0] == '\0' ? NULL : model))
-		state->used += numeric_to_micros(DatumGetNumeric(values[1]));
+		state->edge_space = Max(16, state->edge_space * 2);
+		state->edges =
+			state->edges == NULL
+				? palloc(sizeof(TimestampTz) * state->edge_space)
+				: repalloc_huge(state->edges, sizeof(TimestampTz) * (Size) state->edge_space);
+		MemoryContextSwitchTo(old);
+	}
+	state->edges[state->edge_count++] = hour;
 }
 
+/* A row (model, used, hour) of the roll-up; hour is null where hours do not matter. */
 static void
-load_rollup(QueryScope *scope, const CounterSpec *spec, HourRange hours, CounterTotals *totals)
+load_collect_rollup(Datum *values, bool *nulls, void *arg)
+{
+	RollupState *state = arg;
+	const CounterSpec *spec = state->target->load->spec;
+	char *model = TextDatumGetCString(values[0]);
+	TimestampTz hour = nulls[2] ? 0 : DatumGetTimestampTz(values[2]);
+
+	if (!model_matches(spec->model_pattern, model[0] == '\0' ? NULL : model))
+		return;
+	if (nulls[2])
+		load_add(state->target, hour, numeric_to_micros(DatumGetNumeric(values[1])), 0);
+	else if (load_hour_is_whole(spec, hour))
+		load_add_hour(state->target, hour, numeric_to_micros(DatumGetNumeric(values[1])));
+	else
+		rollup_add_edge(state, hour);
+}
+
+/*
+ * load_rollup
+ *		Adds what the roll-up has of whole hours. Of a series, what it has of hours
+ *		that are in more than one slot is read from the events instead.
+ */
+static void
+load_rollup(QueryScope *scope, LoadTarget *target, HourRange hours)
 {
 	static PreparedQuery query = {
-		.text = "SELECT model, pg_catalog.sum(used) FROM quota.usage_hourly"
+		.text = "SELECT model, pg_catalog.sum(used), NULL FROM quota.usage_hourly"
 				" WHERE root_id = $1 AND account_id = $2 AND resource = $3"
 				" AND hour >= $4 AND hour < $5 AND ($6 IS NULL OR user_id = $6) GROUP BY model",
 		.argument_count = 6,
 		.argument_types = {INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID},
 	};
+	static PreparedQuery query_by_hour = {
+		.text = "SELECT model, pg_catalog.sum(used), hour FROM quota.usage_hourly"
+				" WHERE root_id = $1 AND account_id = $2 AND resource = $3"
+				" AND hour >= $4 AND hour < $5 AND ($6 IS NULL OR user_id = $6)"
+				" GROUP BY hour, model ORDER BY hour",
+		.argument_count = 6,
+		.argument_types = {INT8OID, INT8OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID},
+	};
+	const CounterSpec *spec = target->load->spec;
 	bool share = spec->key.user_id[0] != '\0';
 	Datum arguments[] = {Int64GetDatum(spec->key.root_id),
 						 Int64GetDatum(spec->key.account_id),
@@ -264,43 +310,65 @@ load_rollup(QueryScope *scope, const CounterSpec *spec, HourRange hours, Counter
 						 TimestampTzGetDatum(hours.first),
 						 TimestampTzGetDatum(hours.last),
 						 share ? CStringGetTextDatum(spec->key.user_id) : (Datum) 0};
-	RollupState state = {spec, 0};
+	RollupState state = {target, 0, 0, NULL};
+	LoadState one = {target, 1, false};
 
-	query_run(scope, &query, arguments, share ? NULL : "     n", load_collect_rollup, &state);
-	totals->used += state.used;
+	query_run(scope, spec->rule == NULL ? &query : &query_by_hour, arguments,
+			  share ? NULL : "     n", load_collect_rollup, &state);
+	for (int i = 0; i < state.edge_count; i++)
+		load_edge(scope, &one, state.edges[i], state.edges[i] + USECS_PER_HOUR);
+}
+
+/*
+ * load_folded
+ *		Adds what has been folded: from the roll-up as far as it goes, from the events
+ *		in the edges.
+ */
+static void
+load_folded(QueryScope *scope, LoadTarget *target)
+{
+	const CounterSpec *spec = target->load->spec;
+	TimestampTz start = load_start(spec);
+	HourRange hours = period_whole_hours(start, spec->period_end);
+	LoadState one = {target, 1, false};
+
+	if (hours.first < hours.last && load_uses_rollup(spec))
+	{
+		load_rollup(scope, target, hours);
+		load_edge(scope, &one, start, hours.first);
+		load_edge(scope, &one, hours.last, spec->period_end);
+	}
+	else
+		load_edge(scope, &one, start, spec->period_end);
 }
 
 /*
  * ledger_load
- *		Computes the totals of counters of one root, as of now, in one snapshot.
+ *		Computes what the tables say of counters of one root, as of now, in one snapshot.
  *
  * Rows of this transaction that are not committed count. The caller sees to it
  * that no other transaction has changed a counter in memory and not finished.
  */
 void
-ledger_load(const CounterSpec *const *specs, int count, CounterTotals *totals)
+ledger_load(CounterLoad *loads, int count)
 {
-	LoadState state = {specs, totals, count, false};
+	LoadTarget *targets = palloc0(sizeof(LoadTarget) * count);
+	LoadState state = {targets, count, false};
 	QueryScope scope;
 
-	memset(totals, 0, sizeof(CounterTotals) * count);
-	query_begin(&scope);
 	for (int i = 0; i < count; i++)
 	{
-		const CounterSpec *spec = specs[i];
-		HourRange hours = period_whole_hours(spec->key.period_start, spec->period_end);
-		LoadState one = {&specs[i], &totals[i], 1, false};
-
-		if (hours.first < hours.last)
-		{
-			load_rollup(&scope, spec, hours, &totals[i]);
-			load_edge(&scope, &one, spec->key.period_start, hours.first);
-			load_edge(&scope, &one, hours.last, spec->period_end);
-		}
-		else
-			load_edge(&scope, &one, spec->key.period_start, spec->period_end);
+		targets[i].load = &loads[i];
+		targets[i].context = CurrentMemoryContext;
+		memset(&loads[i].totals, 0, sizeof(CounterTotals));
 	}
+	query_begin(&scope);
+	for (int i = 0; i < count; i++)
+		load_folded(&scope, &targets[i]);
 	load_tail(&scope, &state);
 	load_holds(&scope, &state);
 	query_end(&scope);
+	for (int i = 0; i < count; i++)
+		load_finish(&targets[i]);
+	pfree(targets);
 }

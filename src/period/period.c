@@ -219,6 +219,22 @@ period_window_us(const Period *period)
 }
 
 /*
+ * period_refill
+ *		Returns the rate of a replenishing period: what flows back in how long.
+ */
+void
+period_refill(const Period *period, int64 *rate_micros, int64 *length_us)
+{
+	PeriodParts parts;
+
+	period_take_apart(period, &parts);
+	if (parts.kind != PERIOD_REPLENISH)
+		elog(ERROR, "period of kind %d has no rate", (int) parts.kind);
+	*rate_micros = parts.rate_micros;
+	*length_us = parts.length * USECS_PER_SEC;
+}
+
+/*
  * quota_period_recv
  *		Binary input. Nothing in the message is trusted: raises 22P03, or 22023 if
  *		the server does not know the zone.

@@ -34,6 +34,9 @@ extern PeriodKind period_kind(const Period *period);
  */
 extern int64 period_window_us(const Period *period);
 
+/* What flows back in how many microseconds; of a replenishing period only (elog). */
+extern void period_refill(const Period *period, int64 *rate_micros, int64 *length_us);
+
 /* Functions in period_text.c; results are palloc'd, malformed text raises 22P02 and the like. */
 extern Period *period_parse(const char *text);
 extern char *period_to_cstring(const Period *period);

@@ -63,6 +63,25 @@ micros_to_numeric(int64 micros)
 	return DatumGetNumeric(DirectFunctionCall1(numeric_trim_scale, NumericGetDatum(value)));
 }
 
+/* micros_total_to_numeric: the same, of a number that is wider than 64 bits. */
+Numeric
+micros_total_to_numeric(int128 micros)
+{
+	Numeric units;
+	int128 high = micros / ((int128) 1000000000 * 1000000000);
+	int64 low = (int64) (micros % ((int128) 1000000000 * 1000000000));
+
+	units = int64_div_fast_to_numeric(low, 6);
+	if (high != 0)
+		units =
+			numeric_add_opt_error(units,
+								  numeric_mul_opt_error(int64_to_numeric((int64) high),
+														int64_to_numeric(INT64CONST(1000000000000)),
+														NULL),
+								  NULL);
+	return DatumGetNumeric(DirectFunctionCall1(numeric_trim_scale, NumericGetDatum(units)));
+}
+
 /* A finite whole numeric as int64; 22003 beyond MICROS_MAX. */
 static int64
 micros_from_whole(Numeric whole, const char *resource)

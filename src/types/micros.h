@@ -19,6 +19,7 @@
 /* '12.5' for 12500000: no trailing zeros, no exponent. buffer holds MICROS_TEXT_SIZE. */
 extern int micros_to_cstring(int64 micros, char *buffer);
 extern Numeric micros_to_numeric(int64 micros);
+extern Numeric micros_total_to_numeric(int128 micros); /* of a sum of many amounts */
 extern int64 micros_from_numeric(Numeric value, const char *resource);
 extern int64 micros_multiply(int64 micros, Numeric factor, const char *resource);
 extern int64 micros_check(int64 micros, const char *resource);

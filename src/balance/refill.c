@@ -1,0 +1,288 @@
+/*
+ * refill.c
+ *		Token buckets: a burst that flows back at a rate.
+ *
+ * What has been used and has not flowed back yet is a debt:
+ *
+ *		debt(t) = max over s <= t of (amounts in [s, t] - rate * (t - s)), at least 0
+ *
+ * which may be at most the burst. It is a function of the rows, and cannot be kept
+ * as one number: when a row becomes smaller, what it is since depends on all rows. So
+ * two bounds are kept, neither of which is ever below the debt, and the lower one
+ * is taken:
+ *
+ *		running	the debt as it was brought forward from row to row (Lindley's
+ *				recursion): exact while rows come in the order of time and none
+ *				becomes smaller; what becomes smaller leaves it as it is, until
+ *				the next load
+ *		slots	the amounts of buckets of a 60th of the time that the burst takes to
+ *				flow back, each taken to be used at the end of its bucket: too
+ *				high by what flows back in one bucket, at most
+ *
+ * Everything is in integers: debts are counted in parts of a millionth, so many that
+ * a whole number of them flows back in a microsecond.
+ *
+ * Caveats: a negative adjustment counts as if it came last in its bucket. A load
+ * reads two bursts' worth of time; of a debt that facts had made before it
+ * (a charge of many bursts at once) it knows nothing, where memory remembers.
+ */
+#include "postgres.h"
+
+#include "balance/balance.h"
+#include "civil.h"
+
+/* Debts are cut off here: far above all that can be owed, and the sum of two does not overflow. */
+#define PARTS_MAX ((int128) 1 << 125)
+
+typedef struct RefillRule
+{
+	SeriesRule rule; /* MUST BE FIRST */
+	int64 parts;     /* of a millionth, in which debts are counted */
+	int64 rate;      /* parts that flow back in a microsecond */
+	int64 window_us; /* in which the burst flows back */
+	int64 bucket_us;
+} RefillRule;
+
+/* What a series keeps beside its slots. */
+typedef struct RefillOpening
+{
+	int128 before;  /* a bound of the debt at the floor */
+	int128 running; /* another, of the debt at running_at */
+	TimestampTz running_at;
+} RefillOpening;
+
+StaticAssertDecl(sizeof(RefillOpening) <= sizeof(SeriesOpening),
+				 "what is kept must have room in a series");
+
+static int64
+greatest_common_divisor(int64 a, int64 b)
+{
+	while (b != 0)
+	{
+		int64 rest = a % b;
+
+		a = b;
+		b = rest;
+	}
+	return a;
+}
+
+static TimestampTz
+refill_slot_start(SeriesRule *base, TimestampTz at)
+{
+	const RefillRule *rule = (const RefillRule *) base;
+
+	return at - floor_modulo(at, rule->bucket_us);
+}
+
+static bool
+refill_is_ready(const SeriesRule *rule pg_attribute_unused(),
+				const SeriesState *state pg_attribute_unused(),
+				TimestampTz now pg_attribute_unused())
+{
+	return true;
+}
+
+static int128
+parts_of(const RefillRule *rule, int128 micros)
+{
+	int128 most = PARTS_MAX / rule->parts;
+
+	return Min(Max(micros, -most), most) * rule->parts;
+}
+
+/* What is left of a debt after some time. */
+static int128
+flow_back(const RefillRule *rule, int128 debt, int64 elapsed_us)
+{
+	return elapsed_us <= 0 ? debt : debt - (int128) rule->rate * elapsed_us;
+}
+
+static void
+refill_open(const SeriesRule *rule pg_attribute_unused(), SeriesState *state)
+{
+	RefillOpening *opening = (RefillOpening *) &state->opening;
+
+	opening->before = 0;
+	opening->running = 0;
+	opening->running_at = state->floor;
+	state->forgets = true;
+}
+
+/* Brings the debt forward over a bucket, all of whose amounts are taken to be used at its end. */
+static int128
+debt_after(const RefillRule *rule, int128 debt, const CounterSlot *slot, TimestampTz from)
+{
+	int128 added = parts_of(rule, slot->used + slot->held);
+	TimestampTz end = slot->start + rule->bucket_us;
+
+	debt = Max(flow_back(rule, debt, end - from), 0);
+	return Max(Min(debt + added, PARTS_MAX), 0);
+}
+
+static void
+refill_advance(const SeriesRule *base, SeriesState *state, TimestampTz until)
+{
+	const RefillRule *rule = (const RefillRule *) base;
+	RefillOpening *opening = (RefillOpening *) &state->opening;
+	TimestampTz at = state->floor;
+
+	for (int i = 0; i < state->count && state->slots[i].start < until; i++)
+	{
+		opening->before = debt_after(rule, opening->before, &state->slots[i], at);
+		at = state->slots[i].start + rule->bucket_us;
+	}
+	opening->before = Max(flow_back(rule, opening->before, until - at), 0);
+	series_drop_before(state, until);
+}
+
+static void
+refill_note(const SeriesRule *base, SeriesState *state, TimestampTz held_at, int64 micros)
+{
+	const RefillRule *rule = (const RefillRule *) base;
+	RefillOpening *opening = (RefillOpening *) &state->opening;
+	int128 added = parts_of(rule, micros);
+
+	if (held_at < state->floor)
+		opening->before = Min(opening->before + added, PARTS_MAX);
+	if (held_at > opening->running_at)
+	{
+		opening->running = Max(flow_back(rule, opening->running, held_at - opening->running_at), 0);
+		opening->running_at = held_at;
+	}
+	/* One that comes late has flowed back in part by then, or not: it counts in full. */
+	opening->running = Min(opening->running + added, PARTS_MAX);
+}
+
+/*
+ * Returns the bound that the slots give at an instant. Slots are taken from the last to
+ * the first; a bucket that is not over has flowed back nothing.
+ */
+static int128
+slots_bound(const RefillRule *rule, const SeriesState *state, TimestampTz at)
+{
+	const RefillOpening *opening = (const RefillOpening *) &state->opening;
+	int128 bound = 0;
+	int128 sum = 0;
+
+	for (int i = state->count - 1; i >= 0; i--)
+	{
+		const CounterSlot *slot = &state->slots[i];
+
+		sum = Min(sum + parts_of(rule, slot->used + slot->held), PARTS_MAX);
+		bound = Max(bound, flow_back(rule, sum, at - (slot->start + rule->bucket_us)));
+	}
+	sum = Min(sum + opening->before, PARTS_MAX);
+	return Max(bound, flow_back(rule, sum, at - state->floor));
+}
+
+/* A bound of the debt at an instant, in parts. */
+static int128
+refill_debt(const RefillRule *rule, const SeriesState *state, TimestampTz at)
+{
+	const RefillOpening *opening = (const RefillOpening *) &state->opening;
+	int128 debt = slots_bound(rule, state, at);
+
+	debt = Min(debt, flow_back(rule, opening->running, at - opening->running_at));
+	return Max(debt, 0);
+}
+
+static void
+refill_assess(const SeriesRule *base, const SeriesState *state, SeriesClaim *claim)
+{
+	const RefillRule *rule = (const RefillRule *) base;
+	int128 parts = refill_debt(rule, state, claim->now);
+	int128 debt = (parts + rule->parts - 1) / rule->parts;
+	TimestampTz oldest = claim->now - rule->window_us;
+	int128 held = 0;
+
+	for (int i = state->count - 1; i >= 0 && state->slots[i].start > oldest; i--)
+		held += state->slots[i].held;
+	claim->held = Min(Max(held, 0), debt);
+	claim->used = debt - claim->held;
+	claim->limit = claim->amount;
+	claim->rolled_over = 0;
+	claim->granted = 0;
+	claim->carried = 0;
+	claim->fits =
+		claim->request == 0 || parts + parts_of(rule, claim->request) <=
+								   parts_of(rule, (int128) claim->amount + claim->overdraft);
+}
+
+/* The first instant at which a debt of so many parts has become at most another. */
+static TimestampTz
+paid_at(const RefillRule *rule, TimestampTz at, int128 debt, int128 most)
+{
+	int128 wait;
+
+	if (debt <= most)
+		return DT_NOBEGIN;
+	wait = (debt - most + rule->rate - 1) / rule->rate;
+	return wait >= END_TIMESTAMP - at ? DT_NOEND : at + (TimestampTz) wait;
+}
+
+static TimestampTz
+refill_retry_at(SeriesRule *base, const SeriesState *state, const SeriesClaim *claim)
+{
+	const RefillRule *rule = (const RefillRule *) base;
+	const RefillOpening *opening = (const RefillOpening *) &state->opening;
+	int128 most =
+		parts_of(rule, (int128) claim->amount + claim->overdraft) - parts_of(rule, claim->request);
+	int128 sum = 0;
+	TimestampTz at = claim->now;
+
+	if (most < 0)
+		return DT_NOEND;
+	for (int i = state->count - 1; i >= 0; i--)
+	{
+		const CounterSlot *slot = &state->slots[i];
+
+		sum = Min(sum + parts_of(rule, slot->used + slot->held), PARTS_MAX);
+		at = Max(at, paid_at(rule, slot->start + rule->bucket_us, sum, most));
+	}
+	sum = Min(sum + opening->before, PARTS_MAX);
+	at = Max(at, paid_at(rule, state->floor, sum, most));
+	return Min(at, Max(claim->now, paid_at(rule, opening->running_at, opening->running, most)));
+}
+
+/*
+ * refill_range
+ *		Where a load begins, and what an operation at now needs: a row has flowed back
+ *		after a window, unless facts have made a debt above the burst.
+ */
+void
+refill_range(const SeriesRule *base, TimestampTz now, TimestampTz *load_from, TimestampTz *needed)
+{
+	const RefillRule *rule = (const RefillRule *) base;
+
+	*needed = refill_slot_start((SeriesRule *) base, now - rule->window_us);
+	*load_from = refill_slot_start((SeriesRule *) base, now - 2 * rule->window_us);
+}
+
+/*
+ * refill_rule
+ *		Makes the rule of a replenishing period.
+ */
+SeriesRule *
+refill_rule(const Period *period)
+{
+	RefillRule *rule = palloc0(sizeof(RefillRule));
+	int64 rate_micros;
+	int64 length_us;
+	int64 divisor;
+
+	period_refill(period, &rate_micros, &length_us);
+	divisor = greatest_common_divisor(rate_micros, length_us);
+	rule->parts = length_us / divisor;
+	rule->rate = rate_micros / divisor;
+	rule->window_us = period_window_us(period);
+	rule->bucket_us = window_bucket_us(rule->window_us);
+	rule->rule.slot_start = refill_slot_start;
+	rule->rule.is_ready = refill_is_ready;
+	rule->rule.open = refill_open;
+	rule->rule.advance = refill_advance;
+	rule->rule.note = refill_note;
+	rule->rule.assess = refill_assess;
+	rule->rule.retry_at = refill_retry_at;
+	return &rule->rule;
+}
