@@ -86,24 +86,24 @@ BEGIN
 END
 $function$;
 
-CREATE FUNCTION quota._period_kind(period quota.period) RETURNS text
+CREATE FUNCTION quota._limit_period_kind(period quota.period) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
 -- Returns: calendar, rolling, refill or lifetime, as the canonical form begins.
 SELECT COALESCE(substring(period::text FROM '^(rolling|refill|lifetime)'), 'calendar')
 $function$;
-COMMENT ON FUNCTION quota._period_kind(quota.period) IS
+COMMENT ON FUNCTION quota._limit_period_kind(quota.period) IS
     'Whether a period is calendar, rolling, refill or lifetime';
 
-CREATE FUNCTION quota._period_burst(period quota.period) RETURNS numeric
+CREATE FUNCTION quota._limit_period_burst(period quota.period) RETURNS numeric
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
 -- Returns: how much a refill fills up to; null for other periods.
 SELECT substring(period::text FROM '^refill .* up to ([0-9.]+)$')::numeric
 $function$;
-COMMENT ON FUNCTION quota._period_burst(quota.period) IS
+COMMENT ON FUNCTION quota._limit_period_burst(quota.period) IS
     'How much a refill fills up to; null for other periods';
 
 CREATE FUNCTION quota._check_limit(
@@ -155,13 +155,13 @@ BEGIN
                   DETAIL = format('The resource is a %s, which never resets.', resource_kind),
                   HINT = 'Leave the period out, or give ''lifetime''.';
     END IF;
-    period_kind := quota._period_kind(period);
-    IF period_kind = 'refill' AND amount <> quota._period_burst(period) THEN
+    period_kind := quota._limit_period_kind(period);
+    IF period_kind = 'refill' AND amount <> quota._limit_period_burst(period) THEN
         RAISE EXCEPTION 'the amount of a limit must be the burst of its period'
             USING ERRCODE = 'invalid_parameter_value',
                   DETAIL = format('The amount is %s, and the period "%s" fills up to %s.',
-                                  amount, period, quota._period_burst(period)),
-                  HINT = format('Give %s as the amount, or another period.', quota._period_burst(period));
+                                  amount, period, quota._limit_period_burst(period)),
+                  HINT = format('Give %s as the amount, or another period.', quota._limit_period_burst(period));
     END IF;
     IF period_kind <> 'calendar' AND (rollover <> 0 OR carry_overage) THEN
         RAISE EXCEPTION 'a limit with the period "%" carries nothing over', period
@@ -644,7 +644,7 @@ BEGIN
                 USING ERRCODE = 'XQ301',
                       DETAIL = 'It has no period of which a part could be left.';
         END IF;
-        IF quota._period_kind(period) <> 'calendar' THEN
+        IF quota._limit_period_kind(period) <> 'calendar' THEN
             RAISE EXCEPTION 'a limit with the period "%" cannot be prorated', period
                 USING ERRCODE = 'XQ301',
                       DETAIL = 'It does not start afresh, so that no part of a period could be left.';

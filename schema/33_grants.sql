@@ -26,7 +26,7 @@ BEGIN
            bool_or(u.feedable) FILTER (WHERE u.limit_id = _granted_limit.limit_id) AS named_feedable
         INTO candidates
         FROM (SELECT l.limit_id, l.period, l.model, l.source,
-                     quota._period_kind(l.period) IN ('calendar', 'lifetime') AS feedable
+                     quota._limit_period_kind(l.period) IN ('calendar', 'lifetime') AS feedable
               FROM quota._limit_levels(parent, _granted_limit.user_id) AS l
               WHERE l.resource = _granted_limit.resource) AS u;
     IF candidates.count = 0 THEN

@@ -67,7 +67,7 @@ AS $function$
 -- Returns: how many would not have fit at one of the levels, of how many.
 DECLARE
     now constant timestamptz := quota.now();
-    kind_of_period constant text := quota._period_kind(period);
+    kind_of_period constant text := quota._limit_period_kind(period);
     running constant tstzrange := quota.period_range(period, now);
     first_at timestamptz := now - interval '30 days';
     last_at timestamptz := now + interval '1 microsecond';

@@ -298,7 +298,7 @@ WITH levels AS (
 ), nearest AS (
     SELECT DISTINCT ON (c.account_id, c.user_id, c.resource, c.model, c.period) c.*
     FROM candidates c
-    WHERE quota._period_kind(c.period) = 'calendar'
+    WHERE quota._limit_period_kind(c.period) = 'calendar'
     ORDER BY c.account_id, c.user_id, c.resource, c.model, c.period USING OPERATOR(quota.<), c.rank
 )
 SELECT c.account_id, c.account, c.user_id, c.limit_id, c.resource, c.model, c.period,
