@@ -86,22 +86,44 @@ BEGIN
 END
 $function$;
 
+CREATE FUNCTION quota._limit_period_kind(period quota.period) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Returns: calendar, rolling, refill or lifetime, as the canonical form begins.
+SELECT COALESCE(substring(period::text FROM '^(rolling|refill|lifetime)'), 'calendar')
+$function$;
+COMMENT ON FUNCTION quota._limit_period_kind(quota.period) IS
+    'Whether a period is calendar, rolling, refill or lifetime';
+
+CREATE FUNCTION quota._limit_period_burst(period quota.period) RETURNS numeric
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Returns: how much a refill fills up to; null for other periods.
+SELECT substring(period::text FROM '^refill .* up to ([0-9.]+)$')::numeric
+$function$;
+COMMENT ON FUNCTION quota._limit_period_burst(quota.period) IS
+    'How much a refill fills up to; null for other periods';
+
 CREATE FUNCTION quota._check_limit(
     resource text, amount numeric, period quota.period, policy text, overdraft numeric,
-    rollover numeric, carry_overage boolean, model text)
+    rollover numeric, carry_overage boolean, model text, rollover_periods integer)
 RETURNS quota.period
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
 -- Checks what the limits of accounts and of plans have in common.
 -- Returns: the period, or what stands for null: a month for a flow, else a lifetime.
--- Errors: XQ006 no such resource; XQ301 a period that the resource cannot have;
---   0A000 not supported; 22003, 22004, 22023 malformed.
+-- Errors: XQ006 no such resource; XQ301 a period that the resource cannot have, or that
+--   carries nothing; 22003, 22004, 22023 malformed.
 DECLARE
     resource_kind text;
+    period_kind text;
 BEGIN
-    IF resource IS NULL OR policy IS NULL OR rollover IS NULL OR carry_overage IS NULL THEN
-        RAISE EXCEPTION 'resource, policy, rollover and carry_overage must not be null'
+    IF resource IS NULL OR policy IS NULL OR rollover IS NULL OR carry_overage IS NULL
+            OR rollover_periods IS NULL THEN
+        RAISE EXCEPTION 'resource, policy, rollover, carry_overage and rollover_periods must not be null'
             USING ERRCODE = 'null_value_not_allowed';
     END IF;
     SELECT r.kind INTO resource_kind FROM quota.resources r WHERE r.resource = _check_limit.resource;
@@ -112,30 +134,42 @@ BEGIN
     END IF;
     PERFORM quota._check_quantity('amount', amount);
     PERFORM quota._check_quantity('overdraft', overdraft);
+    PERFORM quota._check_quantity('rollover', rollover);
     PERFORM quota._check_pattern(model);
     IF policy NOT IN ('hard', 'soft', 'shadow') THEN
         RAISE EXCEPTION 'unknown policy: "%"', policy
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'A policy is hard (refused), soft (allowed and flagged) or shadow (only counted).';
     END IF;
-    IF rollover <> 0 OR carry_overage THEN
-        RAISE EXCEPTION 'limits that carry something into the next period are not supported'
-            USING ERRCODE = 'feature_not_supported',
-                  HINT = 'Leave rollover at 0 and carry_overage at false.';
+    IF rollover_periods NOT BETWEEN 1 AND 12 THEN
+        RAISE EXCEPTION 'rollover_periods is out of range: %', rollover_periods
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'What is rolled over lasts for 1 to 12 periods.';
     END IF;
     IF period IS NULL THEN
         period := CASE WHEN resource_kind = 'flow' THEN 'month' ELSE 'lifetime' END;
-    END IF;
-    IF period::text ~ '^(rolling|refill) ' THEN
-        RAISE EXCEPTION 'period "%" is not supported for limits', period
-            USING ERRCODE = 'feature_not_supported',
-                  HINT = 'Use a calendar period, such as ''month'' or ''6 hours'', or ''lifetime''.';
     END IF;
     IF resource_kind <> 'flow' AND period OPERATOR(quota.<>) 'lifetime' THEN
         RAISE EXCEPTION 'a limit of "%" cannot have the period "%"', resource, period
             USING ERRCODE = 'XQ301',
                   DETAIL = format('The resource is a %s, which never resets.', resource_kind),
                   HINT = 'Leave the period out, or give ''lifetime''.';
+    END IF;
+    period_kind := quota._limit_period_kind(period);
+    IF period_kind = 'refill' AND amount <> quota._limit_period_burst(period) THEN
+        RAISE EXCEPTION 'the amount of a limit must be the burst of its period'
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = format('The amount is %s, and the period "%s" fills up to %s.',
+                                  amount, period, quota._limit_period_burst(period)),
+                  HINT = format('Give %s as the amount, or another period.', quota._limit_period_burst(period));
+    END IF;
+    IF period_kind <> 'calendar' AND (rollover <> 0 OR carry_overage) THEN
+        RAISE EXCEPTION 'a limit with the period "%" carries nothing over', period
+            USING ERRCODE = 'XQ301',
+                  DETAIL = CASE period_kind
+                      WHEN 'lifetime' THEN 'A lifetime never resets.'
+                      ELSE format('A %s period has no end at which something could be left.', period_kind) END,
+                  HINT = 'Use a calendar period, such as ''month'', or leave rollover at 0 and carry_overage at false.';
     END IF;
     RETURN period;
 END
@@ -275,6 +309,7 @@ AS $function$
 DECLARE
     existing quota.accounts;
     parent quota.accounts;
+    now timestamptz := quota.now();
     new_id bigint;
     result bigint;
 BEGIN
@@ -307,12 +342,16 @@ BEGIN
 
     new_id := nextval('quota.definition_id_seq');
     INSERT INTO quota.accounts AS a
-            (root_id, account_id, parent_id, scope, kind, name, active, plan, attributes)
+            (root_id, account_id, parent_id, scope, kind, name, active, plan, attributes, created_at,
+             plan_since)
         VALUES (COALESCE(parent.root_id, new_id), new_id, parent.account_id, put_account.scope,
                 quota.kind(put_account.scope), quota.name(put_account.scope),
-                put_account.active, put_account.plan, put_account.attributes)
+                put_account.active, put_account.plan, put_account.attributes, now,
+                CASE WHEN put_account.plan IS NOT NULL THEN now END)
         ON CONFLICT ON CONSTRAINT accounts_scope_key DO UPDATE
-            SET active = EXCLUDED.active, plan = EXCLUDED.plan, attributes = EXCLUDED.attributes
+            SET active = EXCLUDED.active, plan = EXCLUDED.plan, attributes = EXCLUDED.attributes,
+                plan_since = CASE WHEN a.plan IS NOT DISTINCT FROM EXCLUDED.plan THEN a.plan_since
+                                  ELSE EXCLUDED.plan_since END
         RETURNING a.account_id INTO result;
     RETURN result;
 END
@@ -492,6 +531,75 @@ $function$;
 COMMENT ON FUNCTION quota._prorate(quota.period, timestamptz, numeric, numeric, numeric) IS
     'The amount of the running period when the amount of a limit changes within it';
 
+CREATE FUNCTION quota._put_limit_terms(
+    root_id bigint, limit_id bigint, period quota.period, amount numeric, rollover numeric,
+    rollover_periods integer, carry_overage boolean,
+    prorated_at timestamptz DEFAULT NULL, prorated_amount numeric DEFAULT NULL)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Notes what a limit is from now on, unless it is so already. A clock that has gone back
+-- does not change what holds until then: the last row is written over.
+DECLARE
+    last quota.limit_terms;
+    set_at timestamptz := quota.now();
+BEGIN
+    SELECT t.* INTO last
+        FROM quota.limit_terms t
+        WHERE t.root_id = _put_limit_terms.root_id AND t.limit_id = _put_limit_terms.limit_id
+        ORDER BY t.set_at DESC LIMIT 1;
+    IF FOUND AND (last.amount, last.rollover, last.rollover_periods, last.carry_overage)
+            IS NOT DISTINCT FROM (amount, rollover, rollover_periods::smallint, carry_overage) THEN
+        RETURN;
+    END IF;
+    set_at := GREATEST(set_at, last.set_at);
+    INSERT INTO quota.limit_terms AS t
+            (root_id, limit_id, set_at, amount, prorated_amount, rollover, rollover_periods, carry_overage)
+        VALUES (_put_limit_terms.root_id, _put_limit_terms.limit_id, set_at, _put_limit_terms.amount,
+                CASE WHEN quota.period_range(_put_limit_terms.period, set_at) @> _put_limit_terms.prorated_at
+                     THEN _put_limit_terms.prorated_amount END,
+                _put_limit_terms.rollover, _put_limit_terms.rollover_periods, _put_limit_terms.carry_overage)
+        ON CONFLICT ON CONSTRAINT limit_terms_pkey DO UPDATE
+            SET amount = EXCLUDED.amount, prorated_amount = EXCLUDED.prorated_amount,
+                rollover = EXCLUDED.rollover, rollover_periods = EXCLUDED.rollover_periods,
+                carry_overage = EXCLUDED.carry_overage;
+END
+$function$;
+COMMENT ON FUNCTION quota._put_limit_terms(bigint, bigint, quota.period, numeric, numeric, integer, boolean, timestamptz, numeric) IS
+    'Notes what a limit is from now on';
+
+CREATE FUNCTION quota._refuse_lowering(limit_id bigint, instead text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Refuses a limit, as it has just been written, if more than it lets through is used and
+-- held already at any level where it counts.
+-- instead: what says before what a change would do.
+-- Errors: XQ302.
+DECLARE
+    worst record;
+BEGIN
+    SELECT u.scope, trim_scale(u."limit") AS "limit", trim_scale(u.overdraft) AS overdraft,
+           trim_scale(u.used) AS used, trim_scale(u.held) AS held, count(*) OVER () AS levels
+        INTO worst
+        FROM quota._limit_uses(_refuse_lowering.limit_id, NULL) AS u
+        WHERE u.used + u.held > u."limit" + u.overdraft
+        ORDER BY u."limit" + u.overdraft - u.used - u.held, u.scope
+        LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'the limit would be below what is used and held already'
+            USING ERRCODE = 'XQ302',
+                  DETAIL = format('It would be over at %s; most at "%s": limit %s, overdraft %s, used %s, held %s.',
+                                  CASE worst.levels WHEN 1 THEN '1 level' ELSE format('%s levels', worst.levels) END,
+                                  worst.scope, worst."limit", worst.overdraft, worst.used, worst.held),
+                  HINT = format('See what would change with %s, or set it all the same with force => true.', instead);
+    END IF;
+END
+$function$;
+COMMENT ON FUNCTION quota._refuse_lowering(bigint, text) IS
+    'Refuses a limit that more is used and held of than it lets through';
+
 CREATE FUNCTION quota.set_limit(
     account quota.scope,
     resource text,
@@ -502,7 +610,9 @@ CREATE FUNCTION quota.set_limit(
     rollover numeric DEFAULT 0,
     carry_overage boolean DEFAULT false,
     model text DEFAULT '*',
-    prorate boolean DEFAULT false)
+    prorate boolean DEFAULT false,
+    rollover_periods integer DEFAULT 1,
+    force boolean DEFAULT false)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -512,19 +622,20 @@ AS $function$
 -- for all children of a kind (company:acme/user:*).
 -- With prorate the running period gets the new amount for the part of it that is left, and
 -- what it had for the part that is over: nothing, if there was no limit.
+-- Without force a limit is not lowered below what is used and held of it.
 -- Returns: the id of the limit, which stays until it is dropped.
 -- Errors: XQ005 no such account; XQ006 no such resource; XQ301 nothing that can have
---   such a limit; 0A000 not supported; 22003, 22004, 22023 malformed.
+--   such a limit; XQ302 below what is used; 22003, 22004, 22023 malformed.
 DECLARE
     target record;
     existing quota.limits;
-    result bigint;
+    written quota.limits;
     now timestamptz;
 BEGIN
     period := quota._check_limit(resource, amount, period, policy, overdraft, rollover,
-                                 carry_overage, model);
-    IF prorate IS NULL THEN
-        RAISE EXCEPTION 'prorate must not be null'
+                                 carry_overage, model, rollover_periods);
+    IF prorate IS NULL OR force IS NULL THEN
+        RAISE EXCEPTION 'prorate and force must not be null'
             USING ERRCODE = 'null_value_not_allowed';
     END IF;
     IF prorate THEN
@@ -532,6 +643,11 @@ BEGIN
             RAISE EXCEPTION 'a limit for life cannot be prorated'
                 USING ERRCODE = 'XQ301',
                       DETAIL = 'It has no period of which a part could be left.';
+        END IF;
+        IF quota._limit_period_kind(period) <> 'calendar' THEN
+            RAISE EXCEPTION 'a limit with the period "%" cannot be prorated', period
+                USING ERRCODE = 'XQ301',
+                      DETAIL = 'It does not start afresh, so that no part of a period could be left.';
         END IF;
         now := quota.now();
     END IF;
@@ -543,22 +659,26 @@ BEGIN
           AND l.resource = set_limit.resource
           AND l.model = set_limit.model
           AND l.period OPERATOR(quota.=) set_limit.period;
-    IF FOUND AND (existing.amount, existing.policy, existing.overdraft)
-            IS NOT DISTINCT FROM (amount, policy, overdraft) THEN
+    IF FOUND AND (existing.amount, existing.policy, existing.overdraft,
+                  existing.rollover, existing.rollover_periods, existing.carry_overage)
+            IS NOT DISTINCT FROM (amount, policy, overdraft, rollover, rollover_periods::smallint, carry_overage) THEN
         RETURN existing.limit_id;
     END IF;
 
     -- The id and the version of an existing limit stay: what it counts is its identity.
     INSERT INTO quota.limits AS l
             (root_id, limit_id, version, account_id, user_id, child_kind, scope, resource, model,
-             period, amount, policy, overdraft, rollover, carry_overage, prorated_at, prorated_amount)
+             period, amount, policy, overdraft, rollover, carry_overage, prorated_at, prorated_amount,
+             rollover_periods)
         VALUES (target.root_id, nextval('quota.definition_id_seq'), nextval('quota.definition_id_seq'),
                 target.account_id, target.user_id, target.child_kind, account, set_limit.resource,
                 set_limit.model, set_limit.period, set_limit.amount, set_limit.policy,
                 set_limit.overdraft, set_limit.rollover, set_limit.carry_overage,
-                now, quota._prorate(set_limit.period, now, 0, 0, set_limit.amount))
+                now, quota._prorate(set_limit.period, now, 0, 0, set_limit.amount), set_limit.rollover_periods)
         ON CONFLICT ON CONSTRAINT limits_identity_key DO UPDATE
             SET amount = EXCLUDED.amount, policy = EXCLUDED.policy, overdraft = EXCLUDED.overdraft,
+                rollover = EXCLUDED.rollover, carry_overage = EXCLUDED.carry_overage,
+                rollover_periods = EXCLUDED.rollover_periods,
                 -- What is prorated is the change of the amount. A period that is over is forgotten.
                 prorated_at = CASE WHEN l.amount <> EXCLUDED.amount THEN now ELSE l.prorated_at END,
                 prorated_amount = CASE
@@ -569,12 +689,18 @@ BEGIN
                              ELSE l.amount END,
                         l.amount, EXCLUDED.amount)
                 END
-        RETURNING l.limit_id INTO result;
-    RETURN result;
+        RETURNING l.* INTO written;
+    PERFORM quota._put_limit_terms(written.root_id, written.limit_id, written.period, written.amount,
+                                   written.rollover, written.rollover_periods, written.carry_overage,
+                                   written.prorated_at, written.prorated_amount);
+    IF NOT force AND written.amount + written.overdraft < existing.amount + existing.overdraft THEN
+        PERFORM quota._refuse_lowering(written.limit_id, 'quota.preview_limit()');
+    END IF;
+    RETURN written.limit_id;
 END
 $function$;
-COMMENT ON FUNCTION quota.set_limit(quota.scope, text, numeric, quota.period, text, numeric, numeric, boolean, text, boolean) IS
-    'Sets how much of a resource an account, the share of a user or all children of a kind may use per period; a null period is a month for a flow and a lifetime for everything else; prorate scales the change to what is left of the running period';
+COMMENT ON FUNCTION quota.set_limit(quota.scope, text, numeric, quota.period, text, numeric, numeric, boolean, text, boolean, integer, boolean) IS
+    'Sets how much of a resource an account, the share of a user or all children of a kind may use per period; a null period is a month for a flow and a lifetime for everything else; prorate scales the change to what is left of the running period; force lowers it even below what is used';
 
 CREATE FUNCTION quota.drop_limit(limit_id bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -583,14 +709,16 @@ AS $function$
 -- Drops a limit; without one, a level is unlimited, or a default or a plan applies.
 -- Errors: XQ008 no such limit; XQ301 a limit of a plan; 22004 null.
 DECLARE
+    root bigint;
     plan_name text;
 BEGIN
     IF limit_id IS NULL THEN
         RAISE EXCEPTION 'limit_id must not be null'
             USING ERRCODE = 'null_value_not_allowed';
     END IF;
-    DELETE FROM quota.limits l WHERE l.limit_id = drop_limit.limit_id;
+    DELETE FROM quota.limits l WHERE l.limit_id = drop_limit.limit_id RETURNING l.root_id INTO root;
     IF FOUND THEN
+        DELETE FROM quota.limit_terms t WHERE t.root_id = root AND t.limit_id = drop_limit.limit_id;
         RETURN;
     END IF;
     SELECT p.plan INTO plan_name FROM quota.plan_limits p WHERE p.limit_id = drop_limit.limit_id;
@@ -609,20 +737,21 @@ COMMENT ON FUNCTION quota.drop_limit(bigint) IS
 
 -- Plans -----------------------------------------------------------------------
 
-CREATE FUNCTION quota._put_plan_limit(plan text, definition jsonb) RETURNS bigint
+CREATE FUNCTION quota._put_plan_limit(plan text, definition jsonb, force boolean) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
 -- Creates one limit of a plan, or changes how much it is.
 -- Returns: the id of the limit.
--- Errors: those of quota._check_limit(); XQ301 not an object, or an unknown key.
+-- Errors: those of quota._check_limit(); XQ301 not an object, or an unknown key; XQ302
+--   below what is used.
 DECLARE
     keys constant text[] := ARRAY['resource', 'amount', 'period', 'policy', 'overdraft',
-                                  'rollover', 'carry_overage', 'model'];
+                                  'rollover', 'carry_overage', 'model', 'rollover_periods'];
     unknown_key text;
     wanted record;
     existing quota.plan_limits;
-    result bigint;
+    written quota.plan_limits;
 BEGIN
     IF jsonb_typeof(definition) <> 'object' THEN
         RAISE EXCEPTION 'a limit must be a JSON object, not %', definition
@@ -643,46 +772,59 @@ BEGIN
            COALESCE(d.overdraft, 0) AS overdraft,
            COALESCE(d.rollover, 0) AS rollover,
            COALESCE(d.carry_overage, false) AS carry_overage,
-           COALESCE(d.model, '*') AS model
+           COALESCE(d.model, '*') AS model,
+           COALESCE(d.rollover_periods, 1) AS rollover_periods
         INTO wanted
         FROM jsonb_to_record(definition)
             AS d(resource text, amount numeric, period quota.period, policy text,
-                 overdraft numeric, rollover numeric, carry_overage boolean, model text);
+                 overdraft numeric, rollover numeric, carry_overage boolean, model text,
+                 rollover_periods integer);
     wanted.period := quota._check_limit(wanted.resource, wanted.amount, wanted.period, wanted.policy,
                                         wanted.overdraft, wanted.rollover, wanted.carry_overage,
-                                        wanted.model);
+                                        wanted.model, wanted.rollover_periods);
     SELECT p.* INTO existing
         FROM quota.plan_limits p
         WHERE p.plan = _put_plan_limit.plan
           AND p.resource = wanted.resource
           AND p.model = wanted.model
           AND p.period OPERATOR(quota.=) wanted.period;
-    IF FOUND AND (existing.amount, existing.policy, existing.overdraft)
-            IS NOT DISTINCT FROM (wanted.amount, wanted.policy, wanted.overdraft) THEN
+    IF FOUND AND (existing.amount, existing.policy, existing.overdraft,
+                  existing.rollover, existing.rollover_periods, existing.carry_overage)
+            IS NOT DISTINCT FROM (wanted.amount, wanted.policy, wanted.overdraft,
+                                  wanted.rollover, wanted.rollover_periods::smallint, wanted.carry_overage) THEN
         RETURN existing.limit_id;
     END IF;
     INSERT INTO quota.plan_limits AS p
             (limit_id, version, plan, resource, model, period, amount, policy, overdraft,
-             rollover, carry_overage)
+             rollover, carry_overage, rollover_periods)
         VALUES (nextval('quota.definition_id_seq'), nextval('quota.definition_id_seq'),
                 _put_plan_limit.plan, wanted.resource, wanted.model, wanted.period, wanted.amount,
-                wanted.policy, wanted.overdraft, wanted.rollover, wanted.carry_overage)
+                wanted.policy, wanted.overdraft, wanted.rollover, wanted.carry_overage,
+                wanted.rollover_periods)
         ON CONFLICT ON CONSTRAINT plan_limits_identity_key DO UPDATE
-            SET amount = EXCLUDED.amount, policy = EXCLUDED.policy, overdraft = EXCLUDED.overdraft
-        RETURNING p.limit_id INTO result;
-    RETURN result;
+            SET amount = EXCLUDED.amount, policy = EXCLUDED.policy, overdraft = EXCLUDED.overdraft,
+                rollover = EXCLUDED.rollover, carry_overage = EXCLUDED.carry_overage,
+                rollover_periods = EXCLUDED.rollover_periods
+        RETURNING p.* INTO written;
+    PERFORM quota._put_limit_terms(0, written.limit_id, written.period, written.amount, written.rollover,
+                                   written.rollover_periods, written.carry_overage);
+    IF NOT force AND written.amount + written.overdraft < existing.amount + existing.overdraft THEN
+        PERFORM quota._refuse_lowering(written.limit_id, 'quota.preview_plan()');
+    END IF;
+    RETURN written.limit_id;
 END
 $function$;
 
-CREATE FUNCTION quota.put_plan(plan text, limits jsonb) RETURNS void
+CREATE FUNCTION quota.put_plan(plan text, limits jsonb, force boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $function$
 -- Creates a plan, or gives an existing one exactly these limits. limits is an array of
--- {"resource","amount","period","policy","overdraft","rollover","carry_overage","model"},
--- of which resource and amount are required. A limit that was there before (the same
--- resource, model and period) keeps its id, and with it what has been counted.
--- Errors: XQ006 no such resource; XQ301 malformed plan; 0A000 not supported; 22xxx
+-- {"resource","amount","period","policy","overdraft","rollover","carry_overage","model",
+-- "rollover_periods"}, of which resource and amount are required. A limit that was there
+-- before (the same resource, model and period) keeps its id, and with it what has been
+-- counted. Without force none is lowered below what is used and held of it anywhere.
+-- Errors: XQ006 no such resource; XQ301 malformed plan; XQ302 below what is used; 22xxx
 --   malformed values; DETAIL says in which of the limits.
 DECLARE
     definition jsonb;
@@ -692,8 +834,8 @@ DECLARE
     why text;
     how text;
 BEGIN
-    IF plan IS NULL OR limits IS NULL THEN
-        RAISE EXCEPTION 'plan and limits must not be null'
+    IF plan IS NULL OR limits IS NULL OR force IS NULL THEN
+        RAISE EXCEPTION 'plan, limits and force must not be null'
             USING ERRCODE = 'null_value_not_allowed';
     END IF;
     IF plan = '' OR octet_length(plan) > 255 THEN
@@ -715,13 +857,13 @@ BEGIN
         SELECT e.value, e.ordinality FROM jsonb_array_elements(limits) WITH ORDINALITY AS e
     LOOP
         BEGIN
-            id := quota._put_plan_limit(plan, definition);
+            id := quota._put_plan_limit(plan, definition, force);
             IF id = ANY (ids) THEN
                 RAISE EXCEPTION 'a limit of this resource, model and period is there twice'
                     USING ERRCODE = 'XQ301';
             END IF;
         EXCEPTION
-            WHEN data_exception OR feature_not_supported OR SQLSTATE 'XQ006' OR SQLSTATE 'XQ301' THEN
+            WHEN data_exception OR SQLSTATE 'XQ006' OR SQLSTATE 'XQ301' OR SQLSTATE 'XQ302' THEN
                 GET STACKED DIAGNOSTICS why = PG_EXCEPTION_DETAIL, how = PG_EXCEPTION_HINT;
                 RAISE EXCEPTION '%', SQLERRM
                     USING ERRCODE = SQLSTATE,
@@ -731,8 +873,12 @@ BEGIN
         END;
         ids := ids || id;
     END LOOP;
-    DELETE FROM quota.plan_limits p WHERE p.plan = put_plan.plan AND p.limit_id <> ALL (ids);
+    WITH dropped AS (
+        DELETE FROM quota.plan_limits p WHERE p.plan = put_plan.plan AND p.limit_id <> ALL (ids)
+        RETURNING p.limit_id
+    )
+    DELETE FROM quota.limit_terms t USING dropped d WHERE t.root_id = 0 AND t.limit_id = d.limit_id;
 END
 $function$;
-COMMENT ON FUNCTION quota.put_plan(text, jsonb) IS
-    'Gives a plan exactly these limits: an array of objects with resource, amount, period, policy, overdraft, rollover, carry_overage and model, as in set_limit()';
+COMMENT ON FUNCTION quota.put_plan(text, jsonb, boolean) IS
+    'Gives a plan exactly these limits: an array of objects with resource, amount, period, policy, overdraft, rollover, carry_overage, model and rollover_periods, as in set_limit(); force lowers them even below what is used';

@@ -55,6 +55,9 @@ WITH member AS (
         ('{admin}', 'preview_limit'),
         ('{admin}', 'drop_limit'),
         ('{admin}', 'put_plan'),
+        ('{admin}', 'preview_plan'),
+        ('{admin}', 'grant_quota'),
+        ('{admin}', 'void_grant'),
         ('{admin}', 'put_resource'),
         ('{admin}', 'set_credit_rate'),
         ('{admin}', 'set_rate_card'),
@@ -78,6 +81,7 @@ WITH member AS (
         ('{admin,viewer}', '_engine_stats'),
         ('{admin,viewer}', '_denials'),
         ('{admin,viewer}', '_limit_usage'),
+        ('{admin,viewer}', '_grant_balances'),
         ('{admin,viewer}', '_histogram_value')
 )
 SELECT 'USAGE ON SCHEMA quota'

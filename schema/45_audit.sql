@@ -48,7 +48,7 @@ DECLARE
     relation regclass;
 BEGIN
     FOREACH relation IN ARRAY '{quota.resources, quota.plans, quota.plan_limits, quota.accounts,
-        quota.members, quota.model_rules, quota.limits, quota.access, quota.rate_cards,
+        quota.members, quota.model_rules, quota.limits, quota.grants, quota.access, quota.rate_cards,
         quota.model_aliases, quota.credit_rates, quota.price_adjustments}'::regclass[]
     LOOP
         EXECUTE format('CREATE TRIGGER audit_row AFTER INSERT OR UPDATE OR DELETE ON %s

@@ -24,7 +24,7 @@ DO $block$
 DECLARE
     table_name text;
 BEGIN
-    FOREACH table_name IN ARRAY ARRAY['accounts', 'members', 'model_rules', 'limits', 'plans', 'plan_limits', 'resources', 'credit_rates']
+    FOREACH table_name IN ARRAY ARRAY['accounts', 'members', 'model_rules', 'limits', 'limit_terms', 'grants', 'plans', 'plan_limits', 'resources', 'credit_rates']
     LOOP
         EXECUTE format('CREATE TRIGGER definition_changed AFTER INSERT OR UPDATE OR DELETE ON quota.%I '
                        'FOR EACH ROW EXECUTE FUNCTION quota._definition_changed()', table_name);

@@ -102,48 +102,63 @@ CREATE FUNCTION quota._limit_levels(account quota.scope, user_id text)
         limit_id bigint, scope quota.scope, share_of text, resource text, model text,
         period quota.period, policy text, "limit" numeric, overdraft numeric,
         period_start timestamptz, period_end timestamptz, used numeric, held numeric,
-        source text, denied bigint)
+        source text, denied bigint, rolled_over numeric, granted numeric, carried_overage numeric)
     AS 'MODULE_PATHNAME', 'quota_limit_levels'
     LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000 ROWS 4;
 COMMENT ON FUNCTION quota._limit_levels(quota.scope, text) IS
     'The limits of an account, or of the share of a user in it, with their counters now';
+
+CREATE FUNCTION quota._levels(root_id bigint DEFAULT NULL)
+    RETURNS TABLE (root_id bigint, account_id bigint, account quota.scope, user_id text)
+LANGUAGE sql STABLE PARALLEL UNSAFE ROWS 1000
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Every level that can have a limit now, under one root or all: the accounts themselves,
+-- and the shares for which a limit is set, that are on a plan, or that a default gives to
+-- members.
+SELECT a.root_id, a.account_id, a.scope, NULL::text
+FROM quota.accounts a
+WHERE (a.parent_id IS NULL OR a.kind <> 'user')
+  AND (_levels.root_id IS NULL OR a.root_id = _levels.root_id)
+UNION
+SELECT l.root_id, a.account_id, a.scope, l.user_id
+FROM quota.limits l
+JOIN quota.accounts a ON a.root_id = l.root_id AND a.account_id = l.account_id
+WHERE l.user_id IS NOT NULL
+  AND (_levels.root_id IS NULL OR l.root_id = _levels.root_id)
+UNION
+SELECT s.root_id, a.account_id, a.scope, s.name
+FROM quota.accounts s
+JOIN quota.accounts a ON a.root_id = s.root_id AND a.account_id = s.parent_id
+WHERE s.kind = 'user' AND s.plan IS NOT NULL
+  AND (_levels.root_id IS NULL OR s.root_id = _levels.root_id)
+UNION
+SELECT l.root_id, a.account_id, a.scope, m.user_id
+FROM quota.limits l
+JOIN quota.accounts a ON a.root_id = l.root_id AND a.account_id = l.account_id
+JOIN quota.members m ON m.root_id = l.root_id
+JOIN quota.accounts b ON b.root_id = m.root_id AND b.account_id = m.account_id
+WHERE l.child_kind = 'user'
+  AND (a.scope OPERATOR(quota.<@) b.scope OR b.scope OPERATOR(quota.<@) a.scope)
+  AND (_levels.root_id IS NULL OR l.root_id = _levels.root_id)
+$function$;
+COMMENT ON FUNCTION quota._levels(bigint) IS
+    'Every level that can have a limit now: accounts, and shares of users in them';
 
 CREATE FUNCTION quota._limit_usage(account quota.scope DEFAULT NULL)
     RETURNS TABLE (
         root_id bigint, limit_id bigint, scope quota.scope, user_id text, resource text,
         model text, period quota.period, policy text, "limit" numeric, overdraft numeric,
         period_start timestamptz, period_end timestamptz, used numeric, held numeric,
-        source text, denied bigint)
+        source text, denied bigint, rolled_over numeric, granted numeric, carried_overage numeric)
 LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 1000
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $function$
--- Every limit at every level that has one now: the accounts themselves, and the shares
--- for which a limit is set, that are on a plan, or that a default gives to members.
-WITH levels (root_id, account, user_id) AS (
-    SELECT a.root_id, a.scope, NULL::text FROM quota.accounts a
-    WHERE a.parent_id IS NULL OR a.kind <> 'user'
-    UNION
-    SELECT l.root_id, a.scope, l.user_id
-    FROM quota.limits l
-    JOIN quota.accounts a ON a.root_id = l.root_id AND a.account_id = l.account_id
-    WHERE l.user_id IS NOT NULL
-    UNION
-    SELECT s.root_id, a.scope, s.name
-    FROM quota.accounts s
-    JOIN quota.accounts a ON a.root_id = s.root_id AND a.account_id = s.parent_id
-    WHERE s.kind = 'user' AND s.plan IS NOT NULL
-    UNION
-    SELECT l.root_id, a.scope, m.user_id
-    FROM quota.limits l
-    JOIN quota.accounts a ON a.root_id = l.root_id AND a.account_id = l.account_id
-    JOIN quota.members m ON m.root_id = l.root_id
-    JOIN quota.accounts b ON b.root_id = m.root_id AND b.account_id = m.account_id
-    WHERE l.child_kind = 'user'
-      AND (a.scope OPERATOR(quota.<@) b.scope OR b.scope OPERATOR(quota.<@) a.scope)
-)
+-- Every limit at every level that has one now.
 SELECT v.root_id, u.limit_id, u.scope, u.share_of, u.resource, u.model, u.period, u.policy,
-       u."limit", u.overdraft, u.period_start, u.period_end, u.used, u.held, u.source, u.denied
-FROM levels v
+       u."limit", u.overdraft, u.period_start, u.period_end, u.used, u.held, u.source, u.denied,
+       u.rolled_over, u.granted, u.carried_overage
+FROM quota._levels() v
 CROSS JOIN LATERAL quota._limit_levels(v.account, v.user_id) u
 WHERE _limit_usage.account IS NULL OR u.scope OPERATOR(quota.<@) _limit_usage.account
 $function$;

@@ -15,6 +15,7 @@ INSERT INTO quota.jobs (job, schedule, max_lag, description) VALUES
     ('expire',     '* * * * *',  '5 minutes', 'Closes holds that are past their time'),
     ('fold',       '* * * * *',  '5 minutes', 'Rolls events up per hour'),
     ('partitions', '17 * * * *', '3 hours',   'Creates the partitions of the coming months'),
+    ('periods',    '7 * * * *',  '3 hours',   'Records the periods of limits that are over'),
     ('purge',      '37 * * * *', '3 hours',   'Forgets idempotency keys and job runs past their retention');
 
 CREATE TABLE quota.job_runs (
@@ -254,6 +255,149 @@ $function$;
 COMMENT ON FUNCTION quota.adopt(quota.scope) IS
     'Rolls up events that come from other clusters, once no more can come from there: after a restore';
 
+-- Closed periods --------------------------------------------------------------
+
+CREATE FUNCTION quota._level_limits(root_id bigint)
+    RETURNS TABLE (
+        account_id bigint, account quota.scope, user_id text, limit_id bigint, resource text,
+        model text, period quota.period, since timestamptz)
+LANGUAGE sql STABLE PARALLEL UNSAFE ROWS 1000
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- The calendar limits that apply at each level under a root, the nearest definition of each,
+-- and since when they can: since the limit was made, and the account that a default or a
+-- plan gives it to.
+WITH levels AS (
+    SELECT v.account_id, v.account, v.user_id, a.parent_id, a.kind,
+           CASE WHEN v.user_id IS NULL THEN a.created_at ELSE s.created_at END AS created_at,
+           CASE WHEN v.user_id IS NULL THEN a.plan ELSE s.plan END AS plan,
+           CASE WHEN v.user_id IS NULL THEN a.plan_since ELSE s.plan_since END AS plan_since
+    FROM quota._levels(_level_limits.root_id) v
+    JOIN quota.accounts a ON a.root_id = v.root_id AND a.account_id = v.account_id
+    LEFT JOIN quota.accounts s ON s.root_id = v.root_id AND s.parent_id = v.account_id
+                              AND s.kind = 'user' AND s.name = v.user_id
+), candidates AS (
+    SELECT v.account_id, v.account, v.user_id, 1 AS rank, l.limit_id, l.resource, l.model, l.period,
+           l.root_id, l.created_at, NULL::timestamptz AS applies_at
+    FROM levels v
+    JOIN quota.limits l ON l.root_id = _level_limits.root_id AND l.account_id = v.account_id
+                       AND l.child_kind IS NULL AND l.user_id IS NOT DISTINCT FROM v.user_id
+    UNION ALL
+    SELECT v.account_id, v.account, v.user_id, 2, l.limit_id, l.resource, l.model, l.period,
+           l.root_id, l.created_at, v.created_at
+    FROM levels v
+    JOIN quota.limits l ON l.root_id = _level_limits.root_id
+                       AND l.account_id = CASE WHEN v.user_id IS NULL THEN v.parent_id ELSE v.account_id END
+                       AND l.child_kind = CASE WHEN v.user_id IS NULL THEN v.kind ELSE 'user' END
+    UNION ALL
+    SELECT v.account_id, v.account, v.user_id, 3, p.limit_id, p.resource, p.model, p.period,
+           0, n.created_at, v.plan_since
+    FROM levels v
+    JOIN quota.plan_limits p ON p.plan = v.plan
+    JOIN quota.plans n ON n.plan = p.plan
+), nearest AS (
+    SELECT DISTINCT ON (c.account_id, c.user_id, c.resource, c.model, c.period) c.*
+    FROM candidates c
+    WHERE quota._limit_period_kind(c.period) = 'calendar'
+    ORDER BY c.account_id, c.user_id, c.resource, c.model, c.period USING OPERATOR(quota.<), c.rank
+)
+SELECT c.account_id, c.account, c.user_id, c.limit_id, c.resource, c.model, c.period,
+       GREATEST(COALESCE((SELECT min(t.set_at) FROM quota.limit_terms t
+                          WHERE t.root_id = c.root_id AND t.limit_id = c.limit_id), c.created_at), c.applies_at)
+FROM nearest c
+$function$;
+COMMENT ON FUNCTION quota._level_limits(bigint) IS
+    'The calendar limits that apply at each level under a root, and since when';
+
+CREATE FUNCTION quota._record_periods(root_id bigint, max_periods integer) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
+AS $function$
+-- Records the periods of a root's limits that are over and were not recorded, level by level
+-- in the order of time, up to the first that has an open hold: so the last one that is
+-- recorded says where to go on. Records those anew of which late charges have changed the
+-- numbers: where to look for them is told by the events since the mark of the last time.
+-- Returns: how many it has recorded; fewer than max_periods if these were all.
+-- Tables written: periods, period_marks.
+DECLARE
+    now timestamptz := quota.now();
+    own bigint := quota._system_identifier();
+    horizon xid8 := pg_snapshot_xmin(pg_current_snapshot());
+    last_end timestamptz;
+    old_mark xid8;
+    recorded bigint;
+BEGIN
+    -- Without a mark nothing was recorded here; what a restore has brought is as it was.
+    SELECT m.mark INTO old_mark
+        FROM quota.period_marks m
+        WHERE m.root_id = _record_periods.root_id AND m.origin = own;
+    SELECT max(p.period_end) INTO last_end FROM quota.periods p WHERE p.root_id = _record_periods.root_id;
+
+    WITH touched AS MATERIALIZED (
+        SELECT l.account_id, s.user_id, min(e.held_at) AS held_at
+        FROM quota.events e
+        CROSS JOIN LATERAL unnest(e.levels) AS l (account_id)
+        CROSS JOIN LATERAL (VALUES (''), (e.user_id)) AS s (user_id)
+        WHERE e.root_id = _record_periods.root_id AND e.origin = own
+          AND e.xid >= COALESCE(old_mark, '0') AND e.held_at < last_end
+        GROUP BY l.account_id, s.user_id
+    ), due AS MATERIALIZED (
+        SELECT d.*, lower(quota.period_range(d.period, LEAST(d.next_start, d.held_at))) AS from_start
+        FROM (SELECT c.account_id, c.account, c.user_id, c.limit_id, c.resource, c.model, c.period,
+                     COALESCE(p.period_end, lower(quota.period_range(c.period, c.since))) AS next_start,
+                     CASE WHEN t.held_at < p.period_end THEN t.held_at END AS held_at
+              FROM quota._level_limits(_record_periods.root_id) c
+              LEFT JOIN LATERAL (
+                  SELECT r.period_end FROM quota.periods r
+                  WHERE r.root_id = _record_periods.root_id AND r.account_id = c.account_id
+                    AND r.user_id = COALESCE(c.user_id, '') AND r.limit_id = c.limit_id
+                  ORDER BY r.period_start DESC LIMIT 1) p ON true
+              LEFT JOIN touched t ON t.account_id = c.account_id AND t.user_id = COALESCE(c.user_id, '')) d
+        WHERE upper(quota.period_range(d.period, d.next_start)) <= now OR d.held_at IS NOT NULL
+    ), closed AS (
+        SELECT d.account_id, COALESCE(d.user_id, '') AS user_id, d.limit_id, d.resource, d.model, d.next_start,
+               c.period_start, c.period_end, c."limit", c.granted, c.used, c.overage, c.rolled_over,
+               bool_or(c.held <> 0) OVER (PARTITION BY d.account_id, d.user_id, d.limit_id
+                                          ORDER BY c.period_start) AS has_holds
+        FROM (SELECT e.account_id, e.account, e.user_id, min(e.from_start) AS since
+              FROM due e GROUP BY e.account_id, e.account, e.user_id) v
+        CROSS JOIN LATERAL quota._closed_periods(v.account, v.user_id, v.since) c
+        JOIN due d ON d.account_id = v.account_id AND d.user_id IS NOT DISTINCT FROM v.user_id
+                  AND d.limit_id = c.limit_id
+        WHERE c.period_start >= d.from_start AND c.period_end <= now
+    )
+    INSERT INTO quota.periods AS p
+            (root_id, account_id, user_id, limit_id, period_start, period_end, resource, model,
+             "limit", granted, used, overage, rolled_over, recorded_at)
+        SELECT _record_periods.root_id, c.account_id, c.user_id, c.limit_id, c.period_start, c.period_end,
+               c.resource, c.model, c."limit", c.granted, c.used, c.overage, c.rolled_over, now
+        FROM closed c
+        LEFT JOIN quota.periods r ON r.root_id = _record_periods.root_id AND r.account_id = c.account_id
+                                 AND r.user_id = c.user_id AND r.limit_id = c.limit_id
+                                 AND r.period_start = c.period_start
+        WHERE NOT c.has_holds
+          AND (c.period_start >= c.next_start OR r.root_id IS NOT NULL)
+          AND (r."limit", r.granted, r.used, r.overage, r.rolled_over)
+                  IS DISTINCT FROM (c."limit", c.granted, c.used, c.overage, c.rolled_over)
+        ORDER BY c.account_id, c.user_id, c.limit_id, c.period_start
+        LIMIT max_periods
+        ON CONFLICT ON CONSTRAINT periods_pkey DO UPDATE
+            SET "limit" = EXCLUDED."limit", granted = EXCLUDED.granted, used = EXCLUDED.used,
+                overage = EXCLUDED.overage, rolled_over = EXCLUDED.rolled_over,
+                late = p.late + EXCLUDED.used - p.used, recorded_at = EXCLUDED.recorded_at;
+    GET DIAGNOSTICS recorded = ROW_COUNT;
+    IF recorded < max_periods THEN
+        INSERT INTO quota.period_marks AS m (root_id, origin, mark)
+            VALUES (_record_periods.root_id, own, horizon)
+            ON CONFLICT ON CONSTRAINT period_marks_pkey DO UPDATE
+                SET mark = EXCLUDED.mark WHERE m.mark < EXCLUDED.mark;
+    END IF;
+    RETURN recorded;
+END
+$function$;
+COMMENT ON FUNCTION quota._record_periods(bigint, integer) IS
+    'Records periods of one root that are over, at most so many; returns how many';
+
 -- Partitions ------------------------------------------------------------------
 
 CREATE FUNCTION quota._create_partition(month timestamptz) RETURNS boolean
@@ -363,7 +507,7 @@ BEGIN
     IF job = 'expire' THEN
         RETURN QUERY SELECT DISTINCT h.root_id, quota.root(h.scope) FROM quota.holds h
                      WHERE h.expires_at <= quota.now();
-    ELSIF job = 'fold' THEN
+    ELSIF job IN ('fold', 'periods') THEN
         RETURN QUERY SELECT a.root_id, a.scope FROM quota.accounts a
                      WHERE a.parent_id IS NULL ORDER BY a.root_id;
     ELSIF job IN ('partitions', 'purge') THEN
@@ -391,6 +535,8 @@ BEGIN
         RETURN quota._expire_holds(root_id, root, 1000);
     ELSIF job = 'fold' THEN
         RETURN quota._fold_root(root_id, quota._system_identifier());
+    ELSIF job = 'periods' THEN
+        RETURN quota._record_periods(root_id, 1000);
     ELSIF job = 'purge' THEN
         RETURN quota._purge();
     END IF;
@@ -441,8 +587,9 @@ BEGIN
             END;
             COMMIT;
             total := total OPERATOR(pg_catalog.+) done;
-            -- Expiry takes so many at a time, so that no transaction grows long.
-            EXIT WHEN job OPERATOR(pg_catalog.<>) 'expire' OR done OPERATOR(pg_catalog.<) 1000;
+            -- These take so many at a time, so that no transaction grows long.
+            EXIT WHEN job OPERATOR(pg_catalog.<>) ALL (ARRAY['expire', 'periods'])
+                OR done OPERATOR(pg_catalog.<) 1000;
         END LOOP;
     END LOOP;
     PERFORM quota._end_run(run_id, total, failure);
@@ -450,7 +597,7 @@ BEGIN
 END
 $procedure$;
 COMMENT ON PROCEDURE quota.run_job(text) IS
-    'Runs one job of upkeep: expire, fold, partitions or purge';
+    'Runs one job of upkeep: expire, fold, partitions, periods or purge';
 
 CREATE PROCEDURE quota.run_maintenance()
 LANGUAGE plpgsql
@@ -461,11 +608,12 @@ BEGIN
     CALL quota.run_job('partitions');
     CALL quota.run_job('expire');
     CALL quota.run_job('fold');
+    CALL quota.run_job('periods');
     CALL quota.run_job('purge');
 END
 $procedure$;
 COMMENT ON PROCEDURE quota.run_maintenance() IS
-    'Runs all upkeep now: creates partitions, expires holds, folds events, forgets what is past its retention';
+    'Runs all upkeep now: creates partitions, expires holds, folds events, records closed periods, forgets what is past its retention';
 
 -- pg_cron ---------------------------------------------------------------------
 

@@ -73,13 +73,17 @@ SELECT r.scope::text AS root,
        NULLIF(u.period_start, '-infinity') AS period_start,
        NULLIF(u.period_end, 'infinity') AS resets_at,
        CASE
+           WHEN NOT isfinite(u.period_end) THEN NULL
            WHEN u.used > 0 AND u."limit" > 0 AND isfinite(u.period_start) AND u.period_start < t.now
                 AND u."limit" * extract(epoch FROM t.now - u.period_start)
                     < u.used * extract(epoch FROM u.period_end - u.period_start)
            THEN u.period_start
                 + make_interval(secs => (u."limit" * extract(epoch FROM t.now - u.period_start) / u.used)::double precision)
        END AS projected_exhaustion,
-       u.denied
+       u.denied,
+       trim_scale(COALESCE(u.rolled_over, 0)) AS rolled_over,
+       trim_scale(COALESCE(u.granted, 0)) AS granted,
+       trim_scale(COALESCE(u.carried_overage, 0)) AS carried_overage
 FROM quota._limit_usage() AS u
 JOIN quota.accounts r ON r.root_id = u.root_id AND r.account_id = u.root_id
 CROSS JOIN (SELECT quota.now()) AS t (now);
@@ -94,17 +98,129 @@ COMMENT ON COLUMN quota.admin_limits.model IS 'Pattern of the models that count;
 COMMENT ON COLUMN quota.admin_limits.period IS 'When the limit starts afresh';
 COMMENT ON COLUMN quota.admin_limits.policy IS 'hard (refused), soft (allowed and flagged) or shadow (only counted)';
 COMMENT ON COLUMN quota.admin_limits.source IS 'Where the limit comes from: explicit, default (of the parent) or plan';
-COMMENT ON COLUMN quota.admin_limits."limit" IS 'How much may be used per period';
+COMMENT ON COLUMN quota.admin_limits."limit" IS 'How much may be used in the current period, with what was carried into it and is granted';
 COMMENT ON COLUMN quota.admin_limits.overdraft IS 'How much more is let through above the limit';
 COMMENT ON COLUMN quota.admin_limits.used IS 'Used in the current period, by settlements, charges and adjustments that are committed';
 COMMENT ON COLUMN quota.admin_limits.held IS 'Reserved by open holds of the current period, not yet used';
 COMMENT ON COLUMN quota.admin_limits.remaining IS 'limit - used - held; negative when over the limit';
 COMMENT ON COLUMN quota.admin_limits.percent IS 'Used and held in percent of the limit, rounded down; for a limit of 0, 100 once anything is used, else null';
 COMMENT ON COLUMN quota.admin_limits.state IS 'ok, warning (from 80 percent), exhausted (nothing remains), over (more than the limit) or blocked (a hard limit of 0)';
-COMMENT ON COLUMN quota.admin_limits.period_start IS 'Start of the current period; null for a lifetime';
-COMMENT ON COLUMN quota.admin_limits.resets_at IS 'End of the current period; null for a lifetime';
+COMMENT ON COLUMN quota.admin_limits.period_start IS 'Start of the current period, or of the window of a rolling limit; null for a lifetime';
+COMMENT ON COLUMN quota.admin_limits.resets_at IS 'End of the current period; null for a lifetime and for limits that roll or refill';
 COMMENT ON COLUMN quota.admin_limits.projected_exhaustion IS 'When the limit is used up if use goes on as since the start of the period; null when it lasts until the reset, nothing is used or there is no period';
 COMMENT ON COLUMN quota.admin_limits.denied IS 'Requests that did not fit since the counter was loaded: refused, or let through by a soft or shadow limit';
+COMMENT ON COLUMN quota.admin_limits.rolled_over IS 'What earlier periods had left for the current one, as it began';
+COMMENT ON COLUMN quota.admin_limits.granted IS 'What is left of the grants in effect';
+COMMENT ON COLUMN quota.admin_limits.carried_overage IS 'What had been used beyond the limit in earlier periods, and was paid off in the current one first';
+
+-- Grants ----------------------------------------------------------------------
+
+-- The engine knows what is left only of grants in effect: of the others it is all or nothing.
+CREATE VIEW quota.admin_grants AS
+SELECT r.scope::text AS root,
+       (CASE WHEN g.user_id IS NULL THEN a.scope
+             ELSE a.scope OPERATOR(quota.||) quota.scope('user', g.user_id) END)::text AS scope,
+       g.user_id,
+       g.grant_id,
+       g.limit_id,
+       g.resource,
+       trim_scale(g.amount) AS amount,
+       trim_scale(g.remaining) AS remaining,
+       trim_scale(CASE WHEN NOT g.is_over THEN g.amount - g.remaining END) AS burned,
+       g.priority,
+       g.effective_at,
+       g.expires_at,
+       g.voided_at,
+       trim_scale(g.rollover) AS rollover,
+       CASE
+           WHEN g.voided_at IS NOT NULL THEN 'voided'
+           WHEN g.is_over THEN 'expired'
+           WHEN g.is_scheduled THEN 'scheduled'
+           WHEN g.remaining = 0 THEN 'exhausted'
+           ELSE 'active'
+       END AS state,
+       g.note,
+       g.void_reason,
+       g.created_at
+FROM (
+    SELECT e.*,
+           CASE WHEN e.is_over THEN 0 WHEN e.is_scheduled THEN e.amount ELSE b.remaining END AS remaining
+    FROM (
+        SELECT f.*,
+               f.voided_at IS NOT NULL OR COALESCE(f.expires_at <= quota.now(), false) AS is_over,
+               f.effective_at > quota.now() AS is_scheduled
+        FROM quota.grants f) AS e
+    LEFT JOIN (
+        SELECT l.root_id, c.grant_id, c.remaining
+        FROM (SELECT DISTINCT h.root_id, h.account_id, h.user_id
+              FROM quota.grants h
+              WHERE h.voided_at IS NULL AND h.effective_at <= quota.now()
+                AND COALESCE(h.expires_at > quota.now(), true)) AS l
+        JOIN quota.accounts o ON o.root_id = l.root_id AND o.account_id = l.account_id
+        CROSS JOIN LATERAL quota._grant_balances(o.scope, l.user_id) AS c) AS b
+        ON b.root_id = e.root_id AND b.grant_id = e.grant_id) AS g
+JOIN quota.accounts r ON r.root_id = g.root_id AND r.account_id = g.root_id
+JOIN quota.accounts a ON a.root_id = g.root_id AND a.account_id = g.account_id;
+
+COMMENT ON VIEW quota.admin_grants IS 'Every grant, with what is left of it';
+COMMENT ON COLUMN quota.admin_grants.root IS 'First account of the path: who pays in the end';
+COMMENT ON COLUMN quota.admin_grants.scope IS 'Level that it was granted to: an account, or the share of a user in it';
+COMMENT ON COLUMN quota.admin_grants.user_id IS 'User whose share the level is; null for an account';
+COMMENT ON COLUMN quota.admin_grants.grant_id IS 'Id of the grant, as returned by quota.grant_quota()';
+COMMENT ON COLUMN quota.admin_grants.limit_id IS 'Limit that it feeds at this level';
+COMMENT ON COLUMN quota.admin_grants.resource IS 'What is granted';
+COMMENT ON COLUMN quota.admin_grants.amount IS 'How much was granted';
+COMMENT ON COLUMN quota.admin_grants.remaining IS 'What is left of it; 0 once it is over; null while its limit does not apply at the level';
+COMMENT ON COLUMN quota.admin_grants.burned IS 'What is not left of it any more; null once it is over';
+COMMENT ON COLUMN quota.admin_grants.priority IS 'Grants with a smaller one are burned first';
+COMMENT ON COLUMN quota.admin_grants.effective_at IS 'From when on it is in effect';
+COMMENT ON COLUMN quota.admin_grants.expires_at IS 'Until before when it is; null for until it is used up or voided';
+COMMENT ON COLUMN quota.admin_grants.voided_at IS 'When it was voided; null if it was not';
+COMMENT ON COLUMN quota.admin_grants.rollover IS 'How much of what is left stays at the end of each period of the limit; null for all';
+COMMENT ON COLUMN quota.admin_grants.state IS 'scheduled (not in effect yet), active, exhausted (nothing is left), expired or voided';
+COMMENT ON COLUMN quota.admin_grants.note IS 'What the administrator said of it';
+COMMENT ON COLUMN quota.admin_grants.void_reason IS 'Why it was voided';
+COMMENT ON COLUMN quota.admin_grants.created_at IS 'When it was granted';
+
+-- Closed periods --------------------------------------------------------------
+
+CREATE VIEW quota.admin_periods AS
+SELECT r.scope::text AS root,
+       (CASE WHEN p.user_id = '' THEN a.scope
+             ELSE a.scope OPERATOR(quota.||) quota.scope('user', p.user_id) END)::text AS scope,
+       NULLIF(p.user_id, '') AS user_id,
+       p.limit_id,
+       p.resource,
+       p.model,
+       p.period_start,
+       p.period_end,
+       trim_scale(p."limit") AS "limit",
+       trim_scale(p.granted) AS granted,
+       trim_scale(p.used) AS used,
+       trim_scale(p.overage) AS overage,
+       trim_scale(p.rolled_over) AS rolled_over,
+       trim_scale(p.late) AS late,
+       p.recorded_at
+FROM quota.periods p
+JOIN quota.accounts r ON r.root_id = p.root_id AND r.account_id = p.root_id
+JOIN quota.accounts a ON a.root_id = p.root_id AND a.account_id = p.account_id;
+
+COMMENT ON VIEW quota.admin_periods IS 'Periods of limits that are over, by level, as the job periods has recorded them';
+COMMENT ON COLUMN quota.admin_periods.root IS 'First account of the path: who pays in the end';
+COMMENT ON COLUMN quota.admin_periods.scope IS 'Level at which the limit counted: an account, or the share of a user in it';
+COMMENT ON COLUMN quota.admin_periods.user_id IS 'User whose share the level is; null for an account';
+COMMENT ON COLUMN quota.admin_periods.limit_id IS 'Id of the limit; it may have been dropped since';
+COMMENT ON COLUMN quota.admin_periods.resource IS 'What was limited';
+COMMENT ON COLUMN quota.admin_periods.model IS 'Pattern of the models that counted';
+COMMENT ON COLUMN quota.admin_periods.period_start IS 'Start of the period';
+COMMENT ON COLUMN quota.admin_periods.period_end IS 'End of the period';
+COMMENT ON COLUMN quota.admin_periods."limit" IS 'How much could be used in it, with what was carried into it and granted';
+COMMENT ON COLUMN quota.admin_periods.granted IS 'How much of that was granted';
+COMMENT ON COLUMN quota.admin_periods.used IS 'What was used';
+COMMENT ON COLUMN quota.admin_periods.overage IS 'What was used beyond the limit';
+COMMENT ON COLUMN quota.admin_periods.rolled_over IS 'What was left for the next period';
+COMMENT ON COLUMN quota.admin_periods.late IS 'How much of what is used came after the period was first recorded';
+COMMENT ON COLUMN quota.admin_periods.recorded_at IS 'When it was recorded, last';
 
 -- Denials ---------------------------------------------------------------------
 

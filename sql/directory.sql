@@ -27,7 +27,7 @@ LANGUAGE sql AS $$
         FROM quota.audit a
         JOIN fresh USING (audit_id)
         CROSS JOIN LATERAL jsonb_each_text(COALESCE(a.after, a.before)) AS k
-        WHERE k.key NOT IN ('created_at', 'version', 'root_id', 'account_id', 'parent_id', 'limit_id')
+        WHERE k.key NOT IN ('created_at', 'plan_since', 'version', 'root_id', 'account_id', 'parent_id', 'limit_id')
           AND (a.before IS NULL OR a.after IS NULL OR a.before -> k.key <> a.after -> k.key)
         GROUP BY a.audit_id
     )
@@ -224,9 +224,14 @@ SELECT * FROM pg_temp.refused($$SELECT quota.set_limit('company:dir_acme', 'cred
 SELECT * FROM pg_temp.refused($$SELECT quota.set_limit('company:dir_acme', 'credit', 1, overdraft => -1)$$);  -- fails
 SELECT * FROM pg_temp.refused($$SELECT quota.set_limit('company:dir_acme', 'credit', 1, policy => 'strict')$$);  -- fails
 SELECT * FROM pg_temp.refused($$SELECT quota.set_limit('company:dir_acme', 'credit', 1, model => '')$$);  -- fails
-SELECT * FROM pg_temp.refused($$SELECT quota.set_limit('company:dir_acme', 'credit', 1, rollover => 1)$$);  -- fails
-SELECT * FROM pg_temp.refused($$SELECT quota.set_limit('company:dir_acme', 'credit', 1, carry_overage => true)$$);  -- fails
-SELECT * FROM pg_temp.refused($$SELECT quota.set_limit('company:dir_acme', 'credit', 1, 'rolling 24 hours')$$);  -- fails
+SELECT * FROM pg_temp.refused($$SELECT quota.set_limit('company:dir_acme', 'credit', 1, rollover => 0.0000001)$$);  -- fails
+SELECT * FROM pg_temp.refused($$SELECT quota.set_limit('company:dir_acme', 'storage', 1, rollover => 1)$$);  -- fails
+SELECT * FROM pg_temp.refused($$SELECT quota.set_limit('company:dir_acme', 'credit', 1, 'refill 1 per hour up to 1', carry_overage => true)$$);  -- fails
+SELECT * FROM pg_temp.refused($$SELECT quota.set_limit('company:dir_acme', 'credit', 1, rollover_periods => 0)$$);  -- fails
+SELECT * FROM pg_temp.refused($$SELECT quota.set_limit('company:dir_acme', 'credit', 1, rollover_periods => 13)$$);  -- fails
+SELECT * FROM pg_temp.refused($$SELECT quota.set_limit('company:dir_acme', 'credit', 1, rollover_periods => NULL)$$);  -- fails
+SELECT * FROM pg_temp.refused($$SELECT quota.set_limit('company:dir_acme', 'credit', 1, force => NULL)$$);  -- fails
+SELECT * FROM pg_temp.refused($$SELECT quota.set_limit('company:dir_acme', 'credit', 1, 'rolling 24 hours', prorate => true)$$);  -- fails
 SELECT * FROM pg_temp.refused($$SELECT quota.set_limit('company:dir_acme', 'credit', 1, 'refill 100 per 1 minute up to 500')$$);  -- fails
 SELECT * FROM pg_temp.refused($$SELECT quota.set_limit('company:dir_acme', 'storage', 1, 'month')$$);  -- fails
 SELECT * FROM pg_temp.refused($$SELECT quota.set_limit('company:dir_acme', 'dir_running', 1, 'day')$$);  -- fails
@@ -285,7 +290,7 @@ SELECT * FROM pg_temp.refused($$SELECT quota.put_plan('dir_bad', '[{"resource": 
 SELECT * FROM pg_temp.refused($$SELECT quota.put_plan('dir_bad', '[{"resource": "credit"}]')$$);  -- fails
 SELECT * FROM pg_temp.refused($$SELECT quota.put_plan('dir_bad', '[{"resource": "credit", "amount": -1}]')$$);  -- fails
 SELECT * FROM pg_temp.refused($$SELECT quota.put_plan('dir_bad', '[{"resource": "credit", "amount": 1, "periode": "day"}]')$$);  -- fails
-SELECT * FROM pg_temp.refused($$SELECT quota.put_plan('dir_bad', '[{"resource": "credit", "amount": 1, "rollover": 1}]')$$);  -- fails
+SELECT * FROM pg_temp.refused($$SELECT quota.put_plan('dir_bad', '[{"resource": "credit", "amount": 1, "period": "lifetime", "rollover": 1}]')$$);  -- fails
 SELECT * FROM pg_temp.refused($$SELECT quota.put_plan('dir_bad', '[{"resource": "storage", "amount": 1, "period": "month"}]')$$);  -- fails
 SELECT * FROM pg_temp.refused($$SELECT quota.put_plan('dir_bad', '[{"resource": "credit", "amount": 1}, {"resource": "credit", "amount": 2, "period": "month"}]')$$);  -- fails
 SELECT * FROM pg_temp.refused($$SELECT quota.put_plan('dir_bad', '[7]')$$);  -- fails

@@ -38,7 +38,9 @@ SELECT r.* FROM unnest(ARRAY[
     $$quota.reserve('err_ann', 'err_p', 'err-a', '{"input_tokens": 1, "max_output_tokens": 0}', 'err-key')$$,
     $$quota.reserve('err_ann', 'err_p', 'err-a', '{"max_output_tokens": 0}')$$,
     $$quota.set_rate_card('err-a', '{"lines": []}')$$,
-    $$quota.set_limit('company:*', 'credit', 1)$$]) WITH ORDINALITY AS c (call, n),
+    $$quota.set_limit('company:*', 'credit', 1)$$,
+    $$quota.set_limit('company:err_acme', 'credit', 0)$$,
+    $$quota.void_grant(0, 'none')$$]) WITH ORDINALITY AS c (call, n),
     pg_temp.refused('SELECT ' || c.call) AS r ORDER BY c.n;  -- fails
 \x off
 

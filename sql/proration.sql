@@ -55,7 +55,7 @@ SELECT pg_temp.hold('credit=80') AS hold \gset
 -- 3.
 SELECT quota.set_limit('company:pro', 'credit', 30, prorate => true, overdraft => 5) = :month AS same;
 SELECT quota.set_limit('company:pro', 'credit', 30, overdraft => 5) = :month AS same;
-SELECT quota.set_limit('company:pro', 'credit', 30, policy => 'soft') = :month AS same;
+SELECT quota.set_limit('company:pro', 'credit', 30, policy => 'soft', force => true) = :month AS same;
 SELECT * FROM limits;
 
 -- 4. The hold of April is extended in May: by what April had.

@@ -77,7 +77,7 @@ SELECT pg_temp.brief(quota.reserve_amount('res_ann', 'res_exact', ''));
 -- What is left: the overdraft is not.
 SELECT quota.remaining('res_ann', 'res_exact');
 -- A limit that is lowered below what is held refuses, and takes nothing back.
-SELECT count(quota.set_limit('company:res_exact', 'credit', 5)) AS limits;
+SELECT count(quota.set_limit('company:res_exact', 'credit', 5, force => true)) AS limits;
 SELECT scope, held, remaining FROM pg_temp.counters('company:res_exact') WHERE scope = 'company:res_exact';
 SELECT scope, remaining, short FROM pg_temp.levels(quota.check_amount('res_ann', 'res_exact', 'credit=1')) WHERE NOT passed;
 
@@ -210,7 +210,7 @@ SELECT pg_temp.brief(quota.reserve('res_ann', 'res_key', 'res-a', '{"input_token
 -- Another root has keys of its own.
 SELECT pg_temp.brief(quota.reserve_amount('res_bob', 'res_bob', 'credit=1', 'k1'));
 -- The first answer stays, whatever the limits and the access say now, and says what has become of the hold.
-SELECT count(quota.set_limit('company:res_key', 'credit', 0)) AS limits, quota.put_member('company:res_key', 'res_ann', false);
+SELECT count(quota.set_limit('company:res_key', 'credit', 0, force => true)) AS limits, quota.put_member('company:res_key', 'res_ann', false);
 SELECT pg_temp.brief(quota.reserve_amount('res_ann', 'res_key', 'credit=2', 'k1')), pg_temp.brief(quota.reserve_amount('res_ann', 'res_key', 'credit=2', 'k3'));
 SELECT pg_temp.brief(quota.settle_amount(pg_temp.id('k1'), 'credit=1.5')), pg_temp.brief(quota.release(pg_temp.id('k2')));
 SELECT pg_temp.brief(quota.reserve_amount('res_ann', 'res_key', 'credit=2', 'k1')), pg_temp.brief(quota.reserve('res_ann', 'res_key', 'res-a', '{"input_tokens": 1000, "max_output_tokens": 0}', 'k2'));

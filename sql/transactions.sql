@@ -191,7 +191,7 @@ SELECT scope, resource, "limit", used, held FROM pg_temp.counters('company:tra_a
 SELECT v.* FROM quota.verify('company:tra_acme') AS v;
 -- An amount that is changed, and taken back.
 BEGIN;
-SELECT quota.set_limit('company:tra_acme', 'credit', 4) = :tra_limit AS same;
+SELECT quota.set_limit('company:tra_acme', 'credit', 4, force => true) = :tra_limit AS same;
 SELECT pg_temp.reserve('y', 1);
 ROLLBACK;
 SELECT pg_temp.reserve('y', 1), pg_temp.brief(quota.release(pg_temp.id('y')));

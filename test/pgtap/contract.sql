@@ -58,10 +58,13 @@ INSERT INTO contract VALUES
     ('allow_model', 'account quota.scope, pattern text', 'void', 'v', true),
     ('deny_model', 'account quota.scope, pattern text', 'void', 'v', true),
     ('drop_model_rule', 'account quota.scope, pattern text', 'boolean', 'v', true),
-    ('set_limit', 'account quota.scope, resource text, amount numeric, period quota.period DEFAULT NULL::quota.period, policy text DEFAULT ''hard''::text, overdraft numeric DEFAULT 0, rollover numeric DEFAULT 0, carry_overage boolean DEFAULT false, model text DEFAULT ''*''::text, prorate boolean DEFAULT false', 'bigint', 'v', true),
-    ('preview_limit', 'account quota.scope, resource text, amount numeric, period quota.period DEFAULT NULL::quota.period, policy text DEFAULT ''hard''::text, overdraft numeric DEFAULT 0, rollover numeric DEFAULT 0, carry_overage boolean DEFAULT false, model text DEFAULT ''*''::text, prorate boolean DEFAULT false', 'jsonb', 'v', true),
+    ('set_limit', 'account quota.scope, resource text, amount numeric, period quota.period DEFAULT NULL::quota.period, policy text DEFAULT ''hard''::text, overdraft numeric DEFAULT 0, rollover numeric DEFAULT 0, carry_overage boolean DEFAULT false, model text DEFAULT ''*''::text, prorate boolean DEFAULT false, rollover_periods integer DEFAULT 1, force boolean DEFAULT false', 'bigint', 'v', true),
+    ('preview_limit', 'account quota.scope, resource text, amount numeric, period quota.period DEFAULT NULL::quota.period, policy text DEFAULT ''hard''::text, overdraft numeric DEFAULT 0, rollover numeric DEFAULT 0, carry_overage boolean DEFAULT false, model text DEFAULT ''*''::text, prorate boolean DEFAULT false, rollover_periods integer DEFAULT 1', 'jsonb', 'v', true),
     ('drop_limit', 'limit_id bigint', 'void', 'v', true),
-    ('put_plan', 'plan text, limits jsonb', 'void', 'v', true),
+    ('put_plan', 'plan text, limits jsonb, force boolean DEFAULT false', 'void', 'v', true),
+    ('preview_plan', 'plan text, limits jsonb', 'jsonb', 'v', true),
+    ('grant_quota', 'account quota.scope, resource text, amount numeric, priority integer DEFAULT 100, effective_at timestamp with time zone DEFAULT NULL::timestamp with time zone, expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone, note text DEFAULT NULL::text, limit_id bigint DEFAULT NULL::bigint, rollover numeric DEFAULT NULL::numeric', 'bigint', 'v', true),
+    ('void_grant', 'grant_id bigint, reason text', 'boolean', 'v', true),
     ('put_resource', 'resource text, unit text, kind text, description text', 'void', 'v', true),
     ('set_credit_rate', 'credits_per_usd numeric', 'numeric', 'v', true),
     ('set_price_adjustment', 'account quota.scope, factor numeric, valid_from timestamp with time zone DEFAULT NULL::timestamp with time zone, valid_to timestamp with time zone DEFAULT NULL::timestamp with time zone', 'void', 'v', true),
@@ -82,7 +85,9 @@ INSERT INTO contract VALUES
 CREATE TEMP TABLE columns (relation text, columns text);
 INSERT INTO columns VALUES
     ('admin_accounts', 'root scope parent kind name active plan attributes members limits created_at account_id'),
-    ('admin_limits', 'root scope user_id limit_id resource model period policy source limit overdraft used held remaining percent state period_start resets_at projected_exhaustion denied'),
+    ('admin_limits', 'root scope user_id limit_id resource model period policy source limit overdraft used held remaining percent state period_start resets_at projected_exhaustion denied rolled_over granted carried_overage'),
+    ('admin_grants', 'root scope user_id grant_id limit_id resource amount remaining burned priority effective_at expires_at voided_at rollover state note void_reason created_at'),
+    ('admin_periods', 'root scope user_id limit_id resource model period_start period_end limit granted used overage rolled_over late recorded_at'),
     ('admin_denials', 'root scope user_id limit_id resource model period policy period_start denied last_denied_at'),
     ('admin_holds', 'hold_id root scope user_id model amount credit held_at age expires_at overdue'),
     ('admin_events', 'hold_id seq kind outcome root scope user_id model held charged credit calls cost_usd held_at recorded_at late overage card_id usage reason'),
@@ -211,7 +216,7 @@ SELECT bag_eq(
         $$SELECT r.name::text FROM relation r
           WHERE EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = r.oid AND t.tgname = 'audit_row')
             AND EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = r.oid AND t.tgname = 'audit_truncate')$$,
-        $$SELECT unnest('{resources,plans,plan_limits,accounts,members,model_rules,limits,access,
+        $$SELECT unnest('{resources,plans,plan_limits,accounts,members,model_rules,limits,grants,access,
                           rate_cards,model_aliases,credit_rates,price_adjustments}'::text[])$$,
         'every table of definitions is audited');
 

@@ -87,7 +87,7 @@ is(race('deep'), $six, 'so also with limits on four levels of which one is the n
 is(race('deep', q{PERFORM quota.reload()}),
 	$six, 'so also on four levels when no counter is in memory');
 is( race('one',
-		q{PERFORM quota.set_limit('company:one', 'credit', 1050 - l.amount)
+		q{PERFORM quota.set_limit('company:one', 'credit', 1050 - l.amount, force => true)
           FROM quota.limits l WHERE l.scope OPERATOR(quota.=) 'company:one'}),
 	$six_or_seven,
 	'with the limit set to 550 or 500 just before, it is 7 or 6');

@@ -204,20 +204,20 @@ for my $company ('exact', 'any')
 # Meanwhile: upkeep, and every kind of change of definitions. A change may give up where
 # it would have to wait too long; the limits of company:exact are never above their bound.
 my @changes = (
-	q{SELECT quota.set_limit('company:exact', 'credit', 500); SELECT quota.set_limit('company:any', 'credit', 400)},
+	q{SELECT quota.set_limit('company:exact', 'credit', 500); SELECT quota.set_limit('company:any', 'credit', 400, force => true)},
 	q{SELECT quota.set_limit('company:exact/project:exact', 'calls', 500, '1 day', model => 'm1')},
 	q{BEGIN; SELECT quota.drop_limit(limit_id) FROM quota.limits WHERE scope OPERATOR(quota.=) 'company:exact/user:*';
       SELECT quota.set_limit('company:exact/user:*', 'credit', 120);
       SELECT quota.set_limit('company:exact/user:*', 'calls', 1000000); COMMIT},
 	q{CALL quota.run_job('fold')},
-	q{SELECT quota.set_limit('company:any/user:u5', 'credit', 50); SELECT quota.set_limit('company:any', 'credit', 600)},
+	q{SELECT quota.set_limit('company:any/user:u5', 'credit', 50, force => true); SELECT quota.set_limit('company:any', 'credit', 600)},
 	q{SELECT quota.put_member('company:any', 'u' || i, i % 2 = 0) FROM generate_series(200, 210) i},
 	q{SELECT quota.drop_limit(limit_id) FROM quota.limits WHERE scope OPERATOR(quota.=) 'company:any/user:u5'},
 	q{SELECT quota.reload('company:exact')},
 	q{SELECT quota.drop_limit(limit_id) FROM quota.limits
       WHERE scope OPERATOR(quota.=) 'company:exact/project:exact' AND model = 'm1'},
 	q{CALL quota.run_job('expire')},
-	q{SELECT quota.put_plan('p', jsonb_build_array(jsonb_build_object('resource', 'calls', 'amount', (random() * 100)::int)))},
+	q{SELECT quota.put_plan('p', jsonb_build_array(jsonb_build_object('resource', 'calls', 'amount', (random() * 100)::int)), force => true)},
 	q{SELECT quota.verify()},
 	q{SELECT quota.put_account(('company:any/project:p' || (random() * 1000000)::int)::quota.scope)});
 my ($changed, @failed, @found) = 0;

@@ -103,7 +103,7 @@ $primary->safe_psql('postgres', qq{SELECT quota.settle_amount('$hold', 'credit=4
 compare('after a settlement', left(94.7994, 6, 54.7994));
 $primary->safe_psql(
 	'postgres', q{
-SELECT quota.set_limit('company:acme', 'credit', 20);
+SELECT quota.set_limit('company:acme', 'credit', 20, force => true);
 SELECT quota.set_limit('company:acme/project:apollo', 'credit', 15);
 SELECT quota.set_credit_rate(50);
 SELECT quota.set_price_adjustment('company:acme', 1.5);
@@ -159,7 +159,7 @@ my %writes = (
 	run_job => q{CALL quota.run_job('fold')},
 	run_maintenance => q{CALL quota.run_maintenance()},
 	set_credit_rate => 'SELECT quota.set_credit_rate(3)',
-	set_limit => q{SELECT quota.set_limit('company:acme', 'credit', 1)},
+	set_limit => q{SELECT quota.set_limit('company:acme', 'credit', 1, force => true)},
 	set_price_adjustment => q{SELECT quota.set_price_adjustment('company:acme', 2)},
 	set_rate_card => q{SELECT quota.set_rate_card('m2', '{"lines": [{"meter": "requests", "price": "1"}]}')},
 	settle => qq{SELECT quota.settle('$open', '{"input_tokens": 1}')},

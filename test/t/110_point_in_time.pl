@@ -115,7 +115,7 @@ $primary->safe_psql(
 	'postgres', qq{
 SELECT quota.settle_amount('$key_hold', 'credit=5') \\g /dev/null
 SELECT quota.release(hold_id) FROM quota.holds LIMIT 20 \\g /dev/null
-SELECT quota.set_limit('company:acme', 'credit', 1) \\g /dev/null
+SELECT quota.set_limit('company:acme', 'credit', 1, force => true) \\g /dev/null
 SELECT quota.put_account('company:later') \\g /dev/null
 CALL quota.run_maintenance();
 SELECT quota.reserve_amount('1', 'apollo', 'calls=1') \\g /dev/null
