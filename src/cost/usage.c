@@ -40,7 +40,8 @@ void
 usage_assume(Assumptions *assumptions, const char *text)
 {
 	if (assumptions->count < ASSUMPTION_MAX)
-		assumptions->texts[assumptions->count++] = text;
+		assumptions->texts[assumptions->count] = text;
+	assumptions->count++;
 }
 
 /*
@@ -50,10 +51,10 @@ usage_assume(Assumptions *assumptions, const char *text)
 void
 usage_assume_first(Assumptions *assumptions, const char *text)
 {
-	assumptions->count = Min(assumptions->count + 1, ASSUMPTION_MAX);
 	memmove(&assumptions->texts[1], &assumptions->texts[0],
-			sizeof(char *) * (assumptions->count - 1));
+			sizeof(char *) * Min(assumptions->count, ASSUMPTION_MAX - 1));
 	assumptions->texts[0] = text;
+	assumptions->count++;
 }
 
 /*

@@ -18,7 +18,7 @@
 /* What was assumed where the request left something open. */
 typedef struct Assumptions
 {
-	int count;
+	int count; /* of all; the first ASSUMPTION_MAX are kept */
 	const char *texts[ASSUMPTION_MAX];
 } Assumptions;
 
