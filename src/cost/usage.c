@@ -15,6 +15,7 @@
 #include "utils/builtins.h"
 
 #include "cost/decimal.h"
+#include "cost/json_read.h"
 #include "errors.h"
 
 /* Names from outside are shown in messages up to this many bytes. */
@@ -207,7 +208,7 @@ read_length(const JsonbValue *value)
 bool
 usage_read(Jsonb *document, bool or_provider, Usage *usage)
 {
-	JsonbIterator *iterator;
+	JsonMembers members;
 	JsonbValue key;
 	JsonbValue value;
 
@@ -218,13 +219,11 @@ usage_read(Jsonb *document, bool or_provider, Usage *usage)
 						errmsg("request cannot be priced: it is not a JSON object"),
 						errhint("A request looks like {\"input_tokens\": 1200, "
 								"\"max_output_tokens\": 500}.")));
-	iterator = JsonbIteratorInit(&document->root);
-	JsonbIteratorNext(&iterator, &key, true);
-	while (JsonbIteratorNext(&iterator, &key, true) == WJB_KEY)
+	json_read_begin(&members, &document->root);
+	while (json_read_next(&members, &key, &value))
 	{
 		Word word = vocabulary_find(key.val.string.val, key.val.string.len);
 
-		JsonbIteratorNext(&iterator, &value, true);
 		if (word.kind == WORD_UNKNOWN || (word.kind == WORD_TEXT && or_provider) ||
 			(word.kind == WORD_MEASURE && !(measures[word.index].flags & MEASURE_IS_KEY)))
 		{
