@@ -84,11 +84,13 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     valid_from := COALESCE(valid_from, quota.now());
+    valid_to := COALESCE(valid_to, 'infinity');
     IF valid_to <= valid_from THEN
         RAISE EXCEPTION 'a rate card must be valid for some time'
             USING ERRCODE = 'invalid_parameter_value',
                   DETAIL = format('It would be valid from %s to %s.', valid_from, valid_to);
     END IF;
+    valid_to := NULLIF(valid_to, 'infinity');
     LOCK TABLE quota.rate_cards IN SHARE ROW EXCLUSIVE MODE;
     RETURN quota._put_rate_card(model, card, NULL, valid_from, valid_to);
 END
@@ -220,11 +222,13 @@ BEGIN
                   DETAIL = 'It is at least 0, below 1000000, and has at most nine decimals.';
     END IF;
     valid_from := COALESCE(valid_from, quota.now());
+    valid_to := COALESCE(valid_to, 'infinity');
     IF valid_to <= valid_from THEN
         RAISE EXCEPTION 'a price adjustment must be valid for some time'
             USING ERRCODE = 'invalid_parameter_value',
                   DETAIL = format('It would be valid from %s to %s.', valid_from, valid_to);
     END IF;
+    valid_to := NULLIF(valid_to, 'infinity');
     SELECT a.root_id INTO root_id
         FROM quota.accounts a WHERE a.scope OPERATOR(quota.=) account AND a.parent_id IS NULL;
     IF NOT FOUND THEN
@@ -278,7 +282,7 @@ AS $function$
 -- on. Models that the map does not have keep the cards they have.
 -- Returns: each entry with the number of lines of its card, 0 for none, and what of it
 -- is not in the card, as {"key": "reason"}.
--- Errors: 22004 null; 22023 no price map.
+-- Errors: 22004 null; 22023 no price map, or from the end of time.
 -- Tables written: rate_cards.
 #variable_conflict use_variable
 DECLARE
@@ -289,6 +293,11 @@ BEGIN
             USING ERRCODE = 'null_value_not_allowed';
     END IF;
     valid_from := COALESCE(valid_from, quota.now());
+    IF valid_from = 'infinity' THEN
+        RAISE EXCEPTION 'a rate card must be valid for some time'
+            USING ERRCODE = 'invalid_parameter_value',
+                  DETAIL = 'It would be valid from infinity to infinity.';
+    END IF;
     LOCK TABLE quota.rate_cards IN SHARE ROW EXCLUSIVE MODE;
     FOR entry IN SELECT m.model, m.card, m.lines, m.skipped FROM quota._price_map_cards(document) m
     LOOP

@@ -106,6 +106,10 @@ SELECT quota.set_rate_card('cost_card/x', NULL);  -- fails
 SELECT quota.set_rate_card('', '{}');  -- fails
 SELECT quota.set_rate_card(repeat('x', 256), '{}');  -- fails
 SELECT quota.set_rate_card('cost_card/x', '{"lines": [{"meter": "pages", "price": "1"}]}', '2026-01-01', '2026-01-01');  -- fails
+SELECT quota.set_rate_card('cost_card/x', '{"lines": [{"meter": "pages", "price": "1"}]}', 'infinity');  -- fails
+SELECT quota.set_rate_card('cost_card/x', '{"lines": [{"meter": "pages", "price": "1"}]}', 'infinity', 'infinity');  -- fails
+SELECT quota.set_rate_card('cost_card/x', '{"lines": [{"meter": "pages", "price": "1"}]}', valid_to => '-infinity');  -- fails
+SELECT quota.import_prices('{"cost_card/x": {"mode": "chat", "input_cost_per_token": 1e-6, "output_cost_per_token": 1e-6}}', valid_from => 'infinity');  -- fails
 
 -- 2. Versions ---------------------------------------------------------------------------
 
@@ -153,6 +157,11 @@ SELECT quota.set_rate_card('cost_card/pages', pg_temp.card('6'), '2026-08-01', '
 SELECT quota.set_rate_card('cost_card/pages', pg_temp.card('6'), '2026-09-15') > :fourth AS without_end;
 SELECT pg_temp.cost('2026-08-15') AS august, pg_temp.cost('2026-09-01') AS september, pg_temp.cost('2026-12-01') AS december;
 SELECT valid_from, valid_to, price FROM versions WHERE price = '6';
+
+-- From the beginning of time, and until its end, which is until further notice.
+SELECT quota.set_rate_card('cost_card/ever', pg_temp.card('1'), '-infinity', 'infinity') AS ever \gset
+SELECT quota.set_rate_card('cost_card/ever', pg_temp.card('1')) = :ever AS unchanged, valid_from, valid_to
+FROM quota.rate_cards WHERE model = 'cost_card/ever';
 
 -- 3. What is written stays --------------------------------------------------------------
 
@@ -207,6 +216,10 @@ SELECT quota.set_price_adjustment(NULL, 1);  -- fails
 SELECT quota.set_price_adjustment('company:cost_card', -1);  -- fails
 SELECT quota.set_price_adjustment('company:cost_card', 'NaN');  -- fails
 SELECT quota.set_price_adjustment('company:cost_card', 1, '2026-01-02', '2026-01-01');  -- fails
+SELECT quota.set_price_adjustment('company:cost_card', 1, 'infinity');  -- fails
+SELECT quota.set_price_adjustment('company:cost_card', 1, valid_to => '-infinity');  -- fails
+SELECT quota.set_price_adjustment('company:cost_card_2', 1, '-infinity', 'infinity');
+SELECT p.valid_from, p.valid_to FROM quota.price_adjustments p JOIN quota.accounts a USING (root_id) WHERE a.scope::text = 'company:cost_card_2';
 SELECT quota.set_price_adjustment('company:cost_card/project:p', 1);  -- fails
 SELECT quota.set_price_adjustment('company:cost_card_3', 1);  -- fails
 SELECT quota.price('cost_card/pages', '{"pages": 1}', 'company:cost_card_3/project:p');  -- fails

@@ -1,7 +1,8 @@
 -- Verifies that:
 -- 1. usage objects of every provider, as their documentation shows them, are what they say
 --    in the vocabulary, whatever is inside of which total there;
--- 2. what an object does not say is the dearest that its numbers allow, and is listed;
+-- 2. what an object does not say is the dearest that its numbers allow, and is listed, up to
+--    a number of entries that is itself listed;
 -- 3. an object that contradicts itself is an error that names the key.
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS xavier_quota;
@@ -147,6 +148,15 @@ FROM unnest(ARRAY[
     '{"promptTokenCount": 10, "candidatesTokenCount": 5, "thoughtsTokenCount": 100, "totalTokenCount": 115, "reasoning_is_additional": true}'
     ]) WITH ORDINALITY AS u (text, i), LATERAL (SELECT text::jsonb AS usage) AS j
 ORDER BY i;
+
+-- More than 32 entries: the last one says how many more. What comes first stays first.
+SELECT quota.put_model_alias('cost_usage/another', 'cost_usage/all');
+SELECT n, model, jsonb_array_length(assumptions) AS entries, assumptions ->> 0 AS first, assumptions ->> 30 AS last_but_one, assumptions ->> 31 AS last
+FROM unnest(ARRAY[31, 32, 33, 40]) AS n
+CROSS JOIN unnest(ARRAY['all', 'another']) AS model
+CROSS JOIN LATERAL (SELECT quota.price('cost_usage/' || model, jsonb_object_agg(format('key_%s', i), i) || '{"prompt_tokens": 1, "completion_tokens": 1}') -> 'assumptions'
+                    FROM generate_series(101, 100 + n) AS i) AS p (assumptions)
+ORDER BY model, n;
 
 -- 3. Contradictions ---------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 -- 1. every word is a meter, a key and whole as the table says, and no more;
 -- 2. what is missing is an error, one, or nothing, as the table says;
 -- 3. parts are parts of what the table says;
--- 4. parameters and other names are known.
+-- 4. parameters and other names are known;
+-- 5. many words in one request count as they do alone.
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS xavier_quota;
 RESET client_min_messages;
@@ -74,5 +75,14 @@ WHERE cardinality(c) = 2 AND c[2] ~ '^`' AND i > (SELECT max(i) FROM word)
 SELECT count(*) FILTER (WHERE cardinality(c) = 3 AND c[2] ~ '^`') AS parameters,
        count(*) FILTER (WHERE cardinality(c) = 2 AND c[2] ~ '^`') AS rows_of_other_names
 FROM cell WHERE i > (SELECT max(i) FROM word);
+
+-- 5. All words at once, with values of every type between them; parts are 0 -------------------
+SELECT pg_temp.culprit(pg_temp.card(array_agg(word))) AS culprit FROM word WHERE is_key AND is_meter;
+SELECT (SELECT count(*) FROM jsonb_object_keys(usage)) AS words, count(*) AS lines, bool_and((l ->> 'quantity')::int = i) AS as_given
+FROM (SELECT jsonb_object_agg(word, CASE WHEN part_of IS NULL THEN i ELSE 0 END)
+             || '{"metadata": {"a": [1, "b", null]}, "style": "vivid", "audio": true, "speed": false, "steps": 20, "size": null}'
+      FROM word WHERE is_key) AS u (usage),
+     jsonb_array_elements(quota.price('cost_words', usage) -> 'lines') AS l JOIN word ON word = l ->> 'meter'
+GROUP BY usage;
 
 ROLLBACK;

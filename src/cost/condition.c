@@ -8,9 +8,10 @@
 
 /*
  * text_matches
- *		Whether a text of a request is one of the texts of a condition.
+ *		Whether a text of a request is one of the texts of a condition. Not inlined, so
+ *		that conditions of other kinds need no room for a text.
  */
-static bool
+static pg_noinline bool
 text_matches(const PlanCondition *condition, const UsageText *text)
 {
 	char normal[NORMAL_SIZE];
@@ -54,19 +55,4 @@ condition_holds(const PlanCondition *condition, const Usage *usage)
 			return !usage_has_parameter(usage, subject);
 	}
 	pg_unreachable();
-}
-
-/*
- * conditions_hold
- *		Whether all conditions hold for a request; true if there are none.
- */
-bool
-conditions_hold(const PlanConditions *conditions, const Usage *usage)
-{
-	for (int i = 0; i < conditions->count; i++)
-	{
-		if (!condition_holds(&conditions->items[i], usage))
-			return false;
-	}
-	return true;
 }

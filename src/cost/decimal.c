@@ -151,12 +151,21 @@ decimal_from_numeric(Numeric numeric, int scale, int128 *result)
 
 	int digits = words - first;
 	int short_digits = Min(digits, MAX_SHORT_DIGITS);
-	int64 short_value = 0;
+	int exponent = (weight - digits + 1) * DIGIT_DECIMALS + scale;
+	uint64 short_value = 0;
 	int128 value;
 
 	for (int i = 0; i < short_digits; i++)
 		short_value = short_value * DIGIT_BASE + numeric_word(data, first + i);
-	value = short_value;
+
+	/* Nearly all: four digits have 54 bits, and a small power 64. */
+	if (digits <= MAX_SHORT_DIGITS && exponent >= 0 && exponent <= (int) MAX_SMALL_EXPONENT)
+	{
+		value = (int128) ((uint128) short_value * small_powers[exponent]);
+		*result = negative ? -value : value;
+		return DECIMAL_OK;
+	}
+	value = (int128) short_value;
 	for (int i = short_digits; i < digits; i++)
 	{
 		if (__builtin_mul_overflow(value, (int128) DIGIT_BASE, &value) ||
@@ -166,7 +175,7 @@ decimal_from_numeric(Numeric numeric, int scale, int128 *result)
 	}
 	if (negative)
 		value = -value;
-	return decimal_shift(value, (weight - digits + 1) * DIGIT_DECIMALS + scale, result);
+	return decimal_shift(value, exponent, result);
 }
 
 /*

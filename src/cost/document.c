@@ -55,6 +55,25 @@ write_lines(StoredJson *writer, JsonFrame *document, const CostResult *cost)
 }
 
 /*
+ * write_assumptions
+ *		Writes what was assumed. Where that is more than is kept, the last entry says how
+ *		much more, so that no request makes a long document.
+ */
+static void
+write_assumptions(StoredJson *writer, JsonFrame *document, const Assumptions *assumptions)
+{
+	bool all = assumptions->count <= ASSUMPTION_MAX;
+	int shown = all ? assumptions->count : ASSUMPTION_MAX - 1;
+	JsonFrame array = json_open_array(writer, all ? shown : shown + 1);
+
+	for (int i = 0; i < shown; i++)
+		json_write_text(writer, &array, assumptions->texts[i]);
+	if (!all)
+		json_write_text(writer, &array, psprintf("and %d more", assumptions->count - shown));
+	json_close(writer, &array, document);
+}
+
+/*
  * document_make
  *		Builds the document; it is palloc'd in the current memory context.
  */
@@ -69,7 +88,6 @@ document_make(const DocumentParts *parts)
 	bool adjusted = parts->rate->adjustment != NULL;
 	StoredJson writer;
 	JsonFrame frame;
-	JsonFrame assumptions;
 
 	json_write_begin(&writer);
 	frame = json_open_object(&writer, adjusted ? lengthof(adjusted_keys) : lengthof(keys),
@@ -82,10 +100,7 @@ document_make(const DocumentParts *parts)
 	write_amount(&writer, &frame, parts->expected, parts->amount_count);
 	if (adjusted)
 		json_write_text(&writer, &frame, parts->rate->adjustment);
-	assumptions = json_open_array(&writer, parts->assumptions->count);
-	for (int i = 0; i < parts->assumptions->count; i++)
-		json_write_text(&writer, &assumptions, parts->assumptions->texts[i]);
-	json_close(&writer, &assumptions, &frame);
+	write_assumptions(&writer, &frame, parts->assumptions);
 	json_write_text(&writer, &frame, parts->rate->credits_per_usd);
 	json_close(&writer, &frame, NULL);
 	return json_write_end(&writer);

@@ -208,6 +208,22 @@ multiplied_price(const CardPlan *plan, int meter, const Usage *usage, int128 *pr
 }
 
 /*
+ * multiply_price
+ *		Gives quantity x price; returns false on overflow.
+ */
+static inline bool
+multiply_price(int128 price, int64 quantity, int128 *product)
+{
+	/* Of 64 and of 63 bits, as nearly always: one instruction. */
+	if ((uint128) price <= PG_UINT64_MAX)
+	{
+		*product = (int128) ((uint128) (uint64) price * (uint64) quantity);
+		return true;
+	}
+	return !__builtin_mul_overflow(price, (int128) quantity, product);
+}
+
+/*
  * cost_add_line
  *		Adds quantity x price, multiplied, to the cost; returns false on overflow.
  */
@@ -223,7 +239,7 @@ cost_add_line(const CardPlan *plan, CostResult *cost, int meter, const Usage *us
 	line->meter = measures[meter].name;
 	line->quantity_micros = quantity;
 	line->unit_price = price;
-	return !__builtin_mul_overflow(price, (int128) quantity, &line->cost) &&
+	return multiply_price(price, quantity, &line->cost) &&
 		   !__builtin_add_overflow(cost->total, line->cost, &cost->total);
 }
 
@@ -356,38 +372,48 @@ compute(const CardPlan *plan, const Usage *usage, bool is_ceiling, CostResult *c
 	const PlanLine *lines[MEASURE_COUNT];
 	int64 quantities[MEASURE_COUNT];
 	int64 taken[MEASURE_COUNT]; /* by parts with a price of their own */
+	uint64 present = plan->walked & usage->given;
+	uint64 charged = 0; /* meters with a line */
 	int128 minimum = plan->minimum * QUANTITY_ONE;
 
 	cost->total = 0;
 	cost->line_count = 0;
-	for (uint64 rest = plan->walked; rest != 0; rest &= rest - 1)
+	for (uint64 rest = present; rest != 0; rest &= rest - 1)
 		taken[pg_rightmost_one_pos64(rest)] = 0;
-	for (uint64 rest = plan->walked; rest != 0;)
+	for (uint64 rest = present; rest != 0;)
 	{
 		int meter = pg_leftmost_one_pos64(rest);
 		int total = measures[meter].part_of;
 		int64 quantity = own_quantity(usage, meter);
 
 		rest &= ~MEASURE_BIT(meter);
-		lines[meter] = quantity == 0 ? NULL : evaluate_find_line(plan, meter, usage);
+
+		/* No part is more than its total: where there is nothing, nothing was taken. */
+		Assert(taken[meter] <= quantity && (total < 0 || quantity == 0 || usage_has(usage, total)));
+		if (quantity == 0)
+			continue;
+		lines[meter] = evaluate_find_line(plan, meter, usage);
 		quantities[meter] = quantity - taken[meter];
 		if (lines[meter] != NULL)
+		{
 			taken[meter] = quantity;
+			charged |= MEASURE_BIT(meter);
+		}
 		else if (total < 0 && quantities[meter] != 0 && !meter_is_superseded(plan, meter, usage))
 			return meter;
 		if (total >= 0)
 			taken[total] += taken[meter];
 	}
-	for (uint64 rest = plan->walked; rest != 0; rest &= rest - 1)
+	for (; charged != 0; charged &= charged - 1)
 	{
-		int meter = pg_rightmost_one_pos64(rest);
+		int meter = pg_rightmost_one_pos64(charged);
 		const PlanLine *line = lines[meter];
-		int64 charged = line == NULL ? 0 : charged_quantity(line, quantities[meter]);
+		int64 quantity = charged_quantity(line, quantities[meter]);
 
-		if (charged == 0)
+		if (quantity == 0)
 			continue;
-		if (line->graduated ? !price_graduated(plan, line, usage, charged, cost)
-							: !price_volume(plan, line, usage, charged, is_ceiling, cost))
+		if (line->graduated ? !price_graduated(plan, line, usage, quantity, cost)
+							: !price_volume(plan, line, usage, quantity, is_ceiling, cost))
 			return OVERFLOWED;
 	}
 	if (cost->total < minimum)

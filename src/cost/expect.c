@@ -206,6 +206,6 @@ expect_usage(const CardPlan *plan, const Stated *stated, int64 root_id, Timestam
 		expected.input >= 0 || expected.output >= 0 || expected.duration >= 0 || expected.n >= 0;
 	if (!estimate->expects)
 		return;
-	estimate->expected = *ceiling;
+	usage_copy(&estimate->expected, ceiling);
 	expected_apply(plan, &expected, &estimate->expected);
 }

@@ -46,11 +46,12 @@ static const struct
 static bool
 is_afforded(FitSearch *search, int key, int64 micros, bool *is_request)
 {
-	Usage usage = *search->request;
+	Usage usage;
 	AmountEntry entries[DOCUMENT_MAX_AMOUNTS];
 	int64 credit_micros;
 	int count;
 
+	usage_copy(&usage, search->request);
 	usage_set(&usage, key, micros);
 	*is_request = estimate_try_ceiling(search->plan, &usage);
 	if (!*is_request)

@@ -107,7 +107,18 @@ extern CardPlan *card_compile(Jsonb *card, int64 card_id, const char *model);
 
 /* Functions in condition.c */
 extern bool condition_holds(const PlanCondition *condition, const Usage *usage);
-extern bool conditions_hold(const PlanConditions *conditions, const Usage *usage);
+
+/* Whether all conditions hold for a request; true if there are none. */
+static inline bool
+conditions_hold(const PlanConditions *conditions, const Usage *usage)
+{
+	for (int i = 0; i < conditions->count; i++)
+	{
+		if (!condition_holds(&conditions->items[i], usage))
+			return false;
+	}
+	return true;
+}
 
 /* Functions in derive.c */
 extern void derive_usage(const CardPlan *plan, Usage *usage, Assumptions *assumptions);

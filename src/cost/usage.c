@@ -15,6 +15,7 @@
 #include "utils/builtins.h"
 
 #include "cost/decimal.h"
+#include "cost/json_read.h"
 #include "errors.h"
 
 /* Names from outside are shown in messages up to this many bytes. */
@@ -40,7 +41,8 @@ void
 usage_assume(Assumptions *assumptions, const char *text)
 {
 	if (assumptions->count < ASSUMPTION_MAX)
-		assumptions->texts[assumptions->count++] = text;
+		assumptions->texts[assumptions->count] = text;
+	assumptions->count++;
 }
 
 /*
@@ -50,10 +52,10 @@ usage_assume(Assumptions *assumptions, const char *text)
 void
 usage_assume_first(Assumptions *assumptions, const char *text)
 {
-	assumptions->count = Min(assumptions->count + 1, ASSUMPTION_MAX);
 	memmove(&assumptions->texts[1], &assumptions->texts[0],
-			sizeof(char *) * (assumptions->count - 1));
+			sizeof(char *) * Min(assumptions->count, ASSUMPTION_MAX - 1));
 	assumptions->texts[0] = text;
+	assumptions->count++;
 }
 
 /*
@@ -206,7 +208,7 @@ read_length(const JsonbValue *value)
 bool
 usage_read(Jsonb *document, bool or_provider, Usage *usage)
 {
-	JsonbIterator *iterator;
+	JsonMembers members;
 	JsonbValue key;
 	JsonbValue value;
 
@@ -217,13 +219,11 @@ usage_read(Jsonb *document, bool or_provider, Usage *usage)
 						errmsg("request cannot be priced: it is not a JSON object"),
 						errhint("A request looks like {\"input_tokens\": 1200, "
 								"\"max_output_tokens\": 500}.")));
-	iterator = JsonbIteratorInit(&document->root);
-	JsonbIteratorNext(&iterator, &key, true);
-	while (JsonbIteratorNext(&iterator, &key, true) == WJB_KEY)
+	json_read_begin(&members, &document->root);
+	while (json_read_next(&members, &key, &value))
 	{
 		Word word = vocabulary_find(key.val.string.val, key.val.string.len);
 
-		JsonbIteratorNext(&iterator, &value, true);
 		if (word.kind == WORD_UNKNOWN || (word.kind == WORD_TEXT && or_provider) ||
 			(word.kind == WORD_MEASURE && !(measures[word.index].flags & MEASURE_IS_KEY)))
 		{
@@ -254,6 +254,29 @@ usage_read(Jsonb *document, bool or_provider, Usage *usage)
 	return true;
 }
 
+/*
+ * usage_copy
+ *		Copies what is given. That is little of all that can be.
+ */
+void
+usage_copy(Usage *copy, const Usage *usage)
+{
+	copy->given = usage->given;
+	copy->given_parameters = usage->given_parameters;
+	for (uint64 rest = usage->given; rest != 0; rest &= rest - 1)
+	{
+		int measure = pg_rightmost_one_pos64(rest);
+
+		copy->micros[measure] = usage->micros[measure];
+	}
+	for (uint32 rest = usage->given_parameters; rest != 0; rest &= rest - 1)
+	{
+		int parameter = pg_rightmost_one_pos32(rest);
+
+		copy->texts[parameter] = usage->texts[parameter];
+	}
+}
+
 /* Measures that are part of a total; with the totals they come first. */
 #define PARTS                                     \
 	((MEASURE_BIT(MEASURE_CITATION_TOKENS) - 1) & \
@@ -271,6 +294,13 @@ static const struct
 	{MEASURE_CACHED_VIDEO_INPUT_TOKENS, MEASURE_CACHED_INPUT_TOKENS, MEASURE_VIDEO_INPUT_TOKENS},
 	{MEASURE_CACHE_WRITE_AUDIO_TOKENS, MEASURE_CACHE_WRITE_TOKENS, MEASURE_AUDIO_INPUT_TOKENS},
 };
+
+/* All of these parts. */
+#define OVERLAPS                                      \
+	(MEASURE_BIT(MEASURE_CACHED_AUDIO_INPUT_TOKENS) | \
+	 MEASURE_BIT(MEASURE_CACHED_IMAGE_INPUT_TOKENS) | \
+	 MEASURE_BIT(MEASURE_CACHED_VIDEO_INPUT_TOKENS) | \
+	 MEASURE_BIT(MEASURE_CACHE_WRITE_AUDIO_TOKENS))
 
 /*
  * usage_infer_overlaps
@@ -313,6 +343,43 @@ usage_infer_overlaps(Usage *usage, Assumptions *assumptions)
 	}
 }
 
+/* What the parts of each total are together. */
+typedef struct PartSums
+{
+	uint64 totals; /* that have a sum; of the others nothing else is set */
+	int64 micros[MEASURE_CITATION_TOKENS];
+	int last[MEASURE_CITATION_TOKENS]; /* the part that was added last */
+} PartSums;
+
+static inline void
+sums_add(PartSums *sums, int total, int part, int64 micros)
+{
+	if ((sums->totals & MEASURE_BIT(total)) == 0)
+		sums->micros[total] = 0;
+	sums->totals |= MEASURE_BIT(total);
+	sums->micros[total] += micros;
+	sums->last[total] = part;
+}
+
+/*
+ * sums_add_overlaps
+ *		Adds what is part of two parts of the input to the second one, and takes it off the
+ *		input, to which both will be added.
+ */
+static void
+sums_add_overlaps(PartSums *sums, const Usage *usage)
+{
+	for (int i = 0; i < (int) lengthof(overlaps); i++)
+	{
+		int64 both = usage_get(usage, overlaps[i].part);
+
+		if (both == 0)
+			continue;
+		sums_add(sums, overlaps[i].also, overlaps[i].part, both);
+		sums_add(sums, MEASURE_INPUT_TOKENS, overlaps[i].part, -both);
+	}
+}
+
 /*
  * find_excess
  *		Returns a part that makes the parts of its total more than the total, and the
@@ -322,34 +389,25 @@ usage_infer_overlaps(Usage *usage, Assumptions *assumptions)
 static int
 find_excess(const Usage *usage, int *total)
 {
-	int64 sums[MEASURE_CITATION_TOKENS] = {0};
-	int last[MEASURE_CITATION_TOKENS];
+	PartSums sums;
 
 	if ((usage->given & PARTS) == 0)
 		return -1;
+	sums.totals = 0;
+	if ((usage->given & OVERLAPS) != 0)
+		sums_add_overlaps(&sums, usage);
 	for (uint64 rest = usage->given & PARTS; rest != 0; rest &= rest - 1)
 	{
 		int part = pg_rightmost_one_pos64(rest);
 
-		if (usage->micros[part] == 0)
-			continue;
-		sums[measures[part].part_of] += usage->micros[part];
-		last[measures[part].part_of] = part;
+		if (usage->micros[part] != 0)
+			sums_add(&sums, measures[part].part_of, part, usage->micros[part]);
 	}
-	for (int i = 0; i < (int) lengthof(overlaps); i++)
+	for (uint64 rest = sums.totals; rest != 0; rest &= rest - 1)
 	{
-		int64 both = usage_get(usage, overlaps[i].part);
-
-		if (both == 0)
-			continue;
-		sums[overlaps[i].also] += both;
-		last[overlaps[i].also] = overlaps[i].part;
-		sums[MEASURE_INPUT_TOKENS] -= both;
-	}
-	for (*total = 0; *total < MEASURE_CITATION_TOKENS; (*total)++)
-	{
-		if (sums[*total] > usage_get(usage, *total))
-			return last[*total];
+		*total = pg_rightmost_one_pos64(rest);
+		if (sums.micros[*total] > usage_get(usage, *total))
+			return sums.last[*total];
 	}
 	return -1;
 }

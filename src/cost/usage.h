@@ -18,7 +18,7 @@
 /* What was assumed where the request left something open. */
 typedef struct Assumptions
 {
-	int count;
+	int count; /* of all; the first ASSUMPTION_MAX are kept */
 	const char *texts[ASSUMPTION_MAX];
 } Assumptions;
 
@@ -65,6 +65,7 @@ usage_has_parameter(const Usage *usage, int parameter)
 
 /* Functions in usage.c */
 extern bool usage_read(Jsonb *document, bool or_provider, Usage *usage);
+extern void usage_copy(Usage *copy, const Usage *usage);
 extern int64 usage_read_quantity(const char *key, bool whole, const JsonbValue *value);
 extern void usage_read_parameter(Usage *usage, int parameter, const JsonbValue *value);
 extern bool usage_reasoning_is_additional(const Usage *usage);

@@ -171,9 +171,9 @@ word_slot(const char *text, int length)
 
 	if (length > 0)
 	{
-		hash = hash * 131 + (unsigned char) text[0];
-		hash = hash * 131 + (unsigned char) text[length / 3];
-		hash = hash * 131 + (unsigned char) text[length * 2 / 3];
+		hash |= (uint32) (unsigned char) text[0] << 8;
+		hash |= (uint32) (unsigned char) text[(uint32) length * 3 / 8] << 16;
+		hash |= (uint32) (unsigned char) text[(uint32) length * 3 / 4] << 24;
 	}
 	return (hash * 0x9E3779B1U) >> (32 - SLOT_BITS);
 }
