@@ -648,8 +648,11 @@ carry_retry_at(SeriesRule *base, const SeriesState *state, const SeriesClaim *cl
 		slot = slot_of_phase(state->slots, state->count, &next, rule->phases[i].start);
 		if (slot != NULL)
 			balance_use(rule, &balance, slot->used + slot->held);
-		if (i >= mine && claim->request <= balance_available(rule, &balance) + claim->overdraft)
-			return i == mine ? claim->now : rule->phases[i].start;
+		/* In its own phase it is not only what is left that may refuse it. */
+		if (i == mine && claim->fits)
+			return claim->now;
+		if (i > mine && claim->request <= balance_available(rule, &balance) + claim->overdraft)
+			return rule->phases[i].start;
 	}
 }
 
