@@ -354,32 +354,30 @@ BEGIN
                   ORDER BY r.period_start DESC LIMIT 1) p ON true
               LEFT JOIN touched t ON t.account_id = c.account_id AND t.user_id = COALESCE(c.user_id, '')) d
         WHERE upper(quota.period_range(d.period, d.next_start)) <= now OR d.held_at IS NOT NULL
-    ), closed AS (
-        SELECT d.account_id, COALESCE(d.user_id, '') AS user_id, d.limit_id, d.resource, d.model, d.next_start,
-               c.period_start, c.period_end, c."limit", c.granted, c.used, c.overage, c.rolled_over,
-               bool_or(c.held <> 0) OVER (PARTITION BY d.account_id, d.user_id, d.limit_id
-                                          ORDER BY c.period_start) AS has_holds
-        FROM (SELECT e.account_id, e.account, e.user_id, min(e.from_start) AS since
-              FROM due e GROUP BY e.account_id, e.account, e.user_id) v
-        CROSS JOIN LATERAL quota._closed_periods(v.account, v.user_id, v.since) c
-        JOIN due d ON d.account_id = v.account_id AND d.user_id IS NOT DISTINCT FROM v.user_id
-                  AND d.limit_id = c.limit_id
-        WHERE c.period_start >= d.from_start AND c.period_end <= now
+        ORDER BY d.account_id, d.user_id, d.limit_id
     )
+    -- Not sorted: so that no more is computed than is recorded.
     INSERT INTO quota.periods AS p
             (root_id, account_id, user_id, limit_id, period_start, period_end, resource, model,
              "limit", granted, used, overage, rolled_over, recorded_at)
-        SELECT _record_periods.root_id, c.account_id, c.user_id, c.limit_id, c.period_start, c.period_end,
-               c.resource, c.model, c."limit", c.granted, c.used, c.overage, c.rolled_over, now
-        FROM closed c
-        LEFT JOIN quota.periods r ON r.root_id = _record_periods.root_id AND r.account_id = c.account_id
-                                 AND r.user_id = c.user_id AND r.limit_id = c.limit_id
-                                 AND r.period_start = c.period_start
+        SELECT _record_periods.root_id, d.account_id, COALESCE(d.user_id, ''), d.limit_id, c.period_start,
+               c.period_end, d.resource, d.model, c."limit", c.granted, c.used, c.overage, c.rolled_over, now
+        FROM due d
+        CROSS JOIN LATERAL (
+            SELECT e.*, bool_or(e.held <> 0) OVER (ORDER BY e.period_start) AS has_holds
+            FROM quota._closed_periods(d.account, d.user_id, d.from_start) e
+            WHERE e.limit_id = d.limit_id AND e.period_start >= d.from_start AND e.period_end <= now
+            ORDER BY e.period_start) c
+        LEFT JOIN LATERAL (
+            SELECT true AS found, q."limit", q.granted, q.used, q.overage, q.rolled_over
+            FROM quota.periods q
+            WHERE q.root_id = _record_periods.root_id AND q.account_id = d.account_id
+              AND q.user_id = COALESCE(d.user_id, '') AND q.limit_id = d.limit_id
+              AND q.period_start = c.period_start) r ON true
         WHERE NOT c.has_holds
-          AND (c.period_start >= c.next_start OR r.root_id IS NOT NULL)
+          AND (c.period_start >= d.next_start OR r.found)
           AND (r."limit", r.granted, r.used, r.overage, r.rolled_over)
                   IS DISTINCT FROM (c."limit", c.granted, c.used, c.overage, c.rolled_over)
-        ORDER BY c.account_id, c.user_id, c.limit_id, c.period_start
         LIMIT max_periods
         ON CONFLICT ON CONSTRAINT periods_pkey DO UPDATE
             SET "limit" = EXCLUDED."limit", granted = EXCLUDED.granted, used = EXCLUDED.used,

@@ -132,9 +132,31 @@ SELECT scope, period, policy, period_start, denied, last_denied_at FROM quota.ad
 ORDER BY policy;
 -- example: preview
 SELECT p ->> 'change' AS change, p ->> 'over' AS over, p ->> 'holds' AS holds,
-       p -> 'levels' -> 0 ->> 'scope' AS nearest, p -> 'levels' -> 0 ->> 'remaining' AS remaining
+       p -> 'levels' -> 0 ->> 'scope' AS nearest, p -> 'levels' -> 0 ->> 'remaining' AS remaining,
+       p ->> 'refused' AS refused, p ->> 'refused_seen' AS refused_seen
 FROM quota.preview_limit('company:acme/team:research/project:apollo', 'credit', 30,
                          '1 day from 2026-01-01 in Europe/Berlin') AS p;
+-- example: force
+SELECT quota.set_limit('company:acme/team:research/project:apollo', 'credit', 30,
+                       '1 day from 2026-01-01 in Europe/Berlin');
+-- example: grant
+SELECT quota.grant_quota('company:acme/user:bob', 'credit', 25, expires_at => '2026-03-20 00:00+00',
+                         note => 'hackathon') AS hackathon \gset
+SELECT scope, resource, amount, remaining, expires_at, state, note FROM quota.admin_grants;
+-- example: grant_several
+SELECT quota.grant_quota('company:acme/team:research/project:apollo', 'credit', 10);
+-- example: void
+SELECT quota.void_grant(:hackathon, 'it was cancelled') AS voided;
+SELECT scope, amount, remaining, voided_at, state, void_reason FROM quota.admin_grants;
+-- example: end
+
+-- What jobs would do in the first minutes of the next month.
+SET xavier_quota.clock = '2026-04-01 00:07+00';
+CALL quota.run_job('expire');
+CALL quota.run_job('periods');
+-- example: view_periods
+SELECT scope, resource, period_start, "limit", used, overage, rolled_over, late FROM quota.admin_periods
+WHERE scope = 'company:acme' ORDER BY resource;
 -- example: end
 
 \c :home

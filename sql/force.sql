@@ -32,7 +32,7 @@ SELECT r.* FROM unnest(ARRAY[
 SELECT count(*) = :entries AS unaudited FROM quota.audit;
 SELECT scope, "limit", used, held FROM quota.admin_limits WHERE root = 'company:low' ORDER BY scope;
 
--- 2. Exactly what is used and held is not below it. Of May's limit nothing is used.
+-- 2. Exactly what is used and held is not below it.
 SELECT quota.set_limit('company:low', 'credit', 65.5, overdraft => 5) = :company AS same,
        quota.set_limit('company:low', 'credit', 70.5) = :company AS same,
        quota.set_limit('company:low/user:*', 'credit', 40.5) = :each AS same,
@@ -64,7 +64,7 @@ FROM quota.preview_plan('low', '[{"resource": "storage", "amount": 9}, {"resourc
 SELECT jsonb_agg(d - 'limit_id') AS dropped
 FROM quota.preview_plan('low', '[{"resource": "credit", "amount": 30}]') AS p, jsonb_array_elements(p -> 'dropped') AS d;
 SELECT quota.preview_plan('low_new', '[]');
-SELECT quota.preview_plan('low', '[7]');  -- fails
+SELECT code, message, detail FROM pg_temp.refused($$SELECT quota.preview_plan('low', '[7]')$$);  -- fails
 SELECT plan FROM quota.plans WHERE plan LIKE 'low%';
 SELECT quota.put_plan('low', '[{"resource": "credit", "amount": 30, "overdraft": 10.4}]', force => true);
 SELECT resource, amount, overdraft FROM quota.plan_limits WHERE plan = 'low' ORDER BY resource COLLATE "C";

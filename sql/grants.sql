@@ -23,7 +23,7 @@ SELECT quota.set_limit('company:gra', 'credit', 100) AS month,
        quota.set_limit('company:gra', 'storage', 1000) AS storage \gset
 -- Ids are other ones in every run: they are told by what they are of.
 CREATE FUNCTION pg_temp.named(message text) RETURNS text LANGUAGE sql AS $$
-    SELECT regexp_replace(message, '\m\d+\M (?=\()|(?<=limit |limit_id => )\d+', '(id) ', 'g')
+    SELECT regexp_replace(message, '\m\d+\M(?= \()|(?<=limit |limit_id => )\d+', '(id)', 'g')
 $$;
 CREATE FUNCTION pg_temp.denied(statement text) RETURNS TABLE (code text, message text, detail text, hint text) LANGUAGE sql AS $$
     SELECT r.code, pg_temp.named(r.message), pg_temp.named(r.detail), pg_temp.named(r.hint) FROM pg_temp.refused(statement) AS r
@@ -40,7 +40,7 @@ SELECT quota.grant_quota('company:gra', 'credit', 5) AS a,
 SELECT a.scope, g.user_id, g.resource, g.amount, g.priority, g.effective_at, g.expires_at, g.rollover, g.note, g.created_at,
        CASE g.limit_id WHEN :month THEN 'month' WHEN :of_projects THEN 'projects' WHEN :of_users THEN 'users' WHEN :of_ann THEN 'ann'
                        WHEN :storage THEN 'storage' WHEN :of_plan THEN 'plan' END AS feeds
-    FROM quota.grants g JOIN quota.accounts a USING (root_id, account_id) ORDER BY g.grant_id;
+    FROM quota.grants g JOIN quota.accounts a USING (root_id, account_id) WHERE g.grant_id >= :a ORDER BY g.grant_id;
 SELECT quota.set_limit('company:gra', 'credit', 7, 'day') AS day,
        quota.set_limit('company:gra', 'credit', 7, 'rolling 24 hours') AS rolling,
        quota.set_limit('company:gra', 'calls', 7, 'refill 1 per minute up to 7') AS refill \gset

@@ -9,6 +9,7 @@ CREATE EXTENSION IF NOT EXISTS xavier_quota;
 RESET client_min_messages;
 \set SHOW_CONTEXT never
 SET timezone = 'UTC';
+SET datestyle = 'ISO';
 SET xavier_quota.clock = '2026-04-16 00:00+00';
 SELECT quota.put_account('company:pre') IS NOT NULL AS root,
        quota.put_account('company:pre/project:pre') IS NOT NULL AS project;
@@ -36,7 +37,7 @@ SELECT * FROM quota.verify('company:pre');
 
 -- 3. In March, ten requests of 10 that took 8, an hour apart: under 50 the sixth is the first that
 -- does not fit, and nothing that takes so much fits after it. A charge of 3 comes first.
-SELECT quota.set_rate_card('pre-model', '{"lines": [{"meter": "requests", "price": "0.03"}]}') IS NOT NULL AS card;
+SELECT quota.set_rate_card('pre-model', '{"lines": [{"meter": "requests", "price": "0.03"}]}', '2026-03-01') IS NOT NULL AS card;
 SET xavier_quota.clock = '2026-03-20 00:00+00';
 SELECT quota.charge('pre-ann', 'pre', 'pre-model', '{"requests": 1}') ->> 'state' AS state;
 SELECT quota.drop_limit(:id), quota.drop_limit(:each);
@@ -68,7 +69,9 @@ SELECT pg_temp.refusals('company:pre', 40, 'month', 13) AS overdraft,
 -- still count. A refill of 4 an hour up to 20 is empty after the second.
 SELECT pg_temp.refusals('company:pre', 34, 'rolling 6 hours') AS rolling, pg_temp.refusals('company:pre', 58, 'rolling 6 hours') AS wider,
        pg_temp.refusals('company:pre', 20, 'refill 4 per 1 hour up to 20') AS refill, pg_temp.refusals('company:pre', 20, 'refill 8 per 1 hour up to 20') AS faster;
--- 13 were used and 30 held in April, none of which has ended: what was used before counts first.
+-- Of a lifetime 30 days are judged, and what was used before counts first.
 SELECT pg_temp.refusals('company:pre', 100, 'lifetime') AS lifetime, pg_temp.refusals('company:pre', 84, 'lifetime') AS less;
+SET xavier_quota.clock = '2026-04-19 05:30+00';
+SELECT pg_temp.refusals('company:pre', 84, 'lifetime') AS half;
 SELECT p -> 'refused' AS refused, p -> 'refused_seen' AS refused_seen FROM quota.preview_limit('company:pre', 'in_flight', 0) AS p;
 SELECT * FROM quota.verify('company:pre');
