@@ -71,6 +71,7 @@ my @USERS = qw(ann bob);
 my @RESOURCES = qw(credit credit credit calls);
 
 my ($session, $world, $step, @mismatches);
+my %names;      # of periods
 my %done;       # how often each thing has happened
 my $years = 0;
 
@@ -206,12 +207,12 @@ sub check_model
 	is(view_of($model, $mar)->{remaining}, 80e6, 'model: and again');
 	is(retry_text(view_of($model, $feb), 90e6), '2026-03-01 00:00:00.000000+00', 'model: retry in the next period');
 
-	# A grant of 50 from 5 to 20 February with priority 1, one of 10 for ever: of 130, 100
-	# are the month's, and the first grant has the rest.
+	# A grant of 50 from 5 to 20 February with priority 1, one of 10 from 1 February on: of 130,
+	# 100 are the month's, and the first grant has the rest.
 	$model = model_of('month', { amount => 100e6, set_at => $jan }, [ $feb, 130e6 ]);
 	my @fields = (scope => 'company:c', limit => 1, rollover => undef, voided => undef);
 	$model->{grants}{2} = { @fields, id => 2, amount => 50e6, priority => 1, effective => instant(2026, 2, 5), expires => instant(2026, 2, 20), created => 1 };
-	$model->{grants}{3} = { @fields, id => 3, amount => 10e6, priority => 2, effective => $jan, expires => undef, created => 2, rollover => 4e6 };
+	$model->{grants}{3} = { @fields, id => 3, amount => 10e6, priority => 2, effective => instant(2026, 2, 1), expires => undef, created => 2, rollover => 4e6 };
 	$view = view_of($model, $feb);
 	is("$view->{limit} $view->{remaining} $view->{granted}", '160000000 30000000 30000000', 'model: grants');
 	# When the first has ended its rest is lost: of 100 + 10, 130 minus its 30 are used.
@@ -240,7 +241,21 @@ LANGUAGE sql AS $$
              'carried_overage=' || (l ->> 'carried_overage')), E'\n')
          FROM jsonb_array_elements(v -> 'levels') AS e (l))
 $$});
+	# How the type writes a period is what tells it from others.
+	for my $text (map { (@{ $_->{calendar} }, @{ $_->{rolling} }, @{ $_->{refill} }) } values %CLASSES)
+	{
+		$names{$text} = ($session->query("SELECT '$text'::quota.period"))[0][0];
+	}
 	return;
+}
+
+sub period_of
+{
+	my ($text) = @_;
+	my $period = period($text);
+
+	$period->{same_as} = $names{$text} // $text;
+	return $period;
 }
 
 sub renew_extension
@@ -572,7 +587,7 @@ sub some_period
 	my @kinds = grep { $FEATURES{$_} } qw(calendar calendar rolling refill lifetime);
 	my $kind = pick(@kinds);
 
-	return period($kind eq 'lifetime' ? 'lifetime' : pick(@{ $world->{class}{$kind} }));
+	return period_of($kind eq 'lifetime' ? 'lifetime' : pick(@{ $world->{class}{$kind} }));
 }
 
 # Policy, amount and what is carried, of a limit with this period.

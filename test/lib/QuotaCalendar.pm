@@ -5,7 +5,7 @@
 #
 # A period is a hash:
 #   text      as quota.period takes it
-#   same_as   the text that the type writes for it: what tells one limit from another
+#   same_as   what tells it from others: the text, unless somebody knows how the type writes it
 #   kind      calendar, lifetime, rolling, refill
 #   months, days or us    of a calendar: its length
 #   anchor    of a calendar: a local time, as if it were UTC
@@ -163,8 +163,6 @@ sub period
 
 		@period{ $name, 'anchor', 'zone' } = ($count * $length, instant(@date, $hour, $minute), $zone);
 		die "unknown zone in $text" unless $ZONES{$zone};
-		# The type writes one of a unit as the unit alone.
-		$period{same_as} = $unit if $text eq "1 $unit";
 	}
 	else
 	{

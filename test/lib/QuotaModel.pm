@@ -333,7 +333,7 @@ sub debt
 {
 	my ($rate, $per, $at, @rows) = @_;
 	my $debt = Math::BigInt->new(0);
-	my $last = $at;
+	my $last = @rows ? $rows[0][0] : $at;
 
 	while (@rows)
 	{
