@@ -75,7 +75,7 @@ COMMENT ON FUNCTION quota.reload(quota.scope) IS
 CREATE FUNCTION quota._engine_stats(
     OUT counters bigint, OUT max_counters bigint, OUT pinned bigint, OUT loads bigint,
     OUT counters_loaded bigint, OUT evictions bigint, OUT load_waits bigint, OUT claims bigint,
-    OUT refusals bigint, OUT memory_bytes bigint)
+    OUT refusals bigint, OUT memory_bytes bigint, OUT series bigint, OUT max_series bigint)
     AS 'MODULE_PATHNAME', 'quota_engine_stats'
     LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION quota._engine_stats() IS
@@ -94,6 +94,8 @@ COMMENT ON COLUMN quota.engine_stats.load_waits IS 'Times that somebody waited f
 COMMENT ON COLUMN quota.engine_stats.claims IS 'Requests that were held';
 COMMENT ON COLUMN quota.engine_stats.refusals IS 'Requests that a limit refused';
 COMMENT ON COLUMN quota.engine_stats.memory_bytes IS 'Size of the shared memory';
+COMMENT ON COLUMN quota.engine_stats.series IS 'Counters in memory that look back: of rolling and refill limits, and of those that carry something over';
+COMMENT ON COLUMN quota.engine_stats.max_series IS 'Such counters that memory has room for (xavier_quota.max_series)';
 
 -- The numbers behind quota.admin_limits and quota.admin_denials --------------------
 

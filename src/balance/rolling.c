@@ -8,7 +8,8 @@
  * for at least the length of the window, and for less than a bucket longer. So no window
  * of the given length ever contains more than the limit, wherever it begins.
  *
- * Rows later than the clock count, too: a clock that goes back frees nothing.
+ * Rows later than the clock count, too: a clock that goes back frees nothing. One that
+ * is further behind than memory goes, while others have the series in use, gets nothing.
  */
 #include "postgres.h"
 
@@ -16,6 +17,9 @@
 #include "civil.h"
 
 #define WINDOW_BUCKETS 60
+
+/* A load reads so many more, for whoever comes with a clock that is behind. */
+#define MARGIN_BUCKETS 16
 
 typedef struct RollingRule
 {
@@ -115,6 +119,8 @@ rolling_assess(const SeriesRule *base, const SeriesState *state, SeriesClaim *cl
 	claim->carried = 0;
 	if (claim->request == 0 || claim->slot < oldest)
 		claim->fits = true;
+	else if (oldest < state->floor)
+		claim->fits = false;
 	else if (claim->slot >= bucket_start(claim->now, rule->bucket_us))
 		claim->fits = claim->used + claim->held <= room;
 	else
@@ -157,8 +163,8 @@ rolling_retry_at(SeriesRule *base, const SeriesState *state, const SeriesClaim *
 void
 rolling_range(const SeriesRule *rule, TimestampTz now, TimestampTz *load_from, TimestampTz *needed)
 {
-	*load_from = rolling_oldest((const RollingRule *) rule, now);
-	*needed = *load_from;
+	*needed = rolling_oldest((const RollingRule *) rule, now);
+	*load_from = *needed - MARGIN_BUCKETS * ((const RollingRule *) rule)->bucket_us;
 }
 
 /*
