@@ -534,7 +534,7 @@ BEGIN
     ELSIF job = 'fold' THEN
         RETURN quota._fold_root(root_id, quota._system_identifier());
     ELSIF job = 'periods' THEN
-        RETURN quota._record_periods(root_id, 1000);
+        RETURN quota._record_periods(root_id, 5000);
     ELSIF job = 'purge' THEN
         RETURN quota._purge();
     END IF;
@@ -585,7 +585,7 @@ BEGIN
             END;
             COMMIT;
             total := total OPERATOR(pg_catalog.+) done;
-            -- These take so many at a time, so that no transaction grows long.
+            -- These take some thousands at a time, so that no transaction grows long.
             EXIT WHEN job OPERATOR(pg_catalog.<>) ALL (ARRAY['expire', 'periods'])
                 OR done OPERATOR(pg_catalog.<) 1000;
         END LOOP;

@@ -31,15 +31,15 @@ $node->safe_psql('postgres', $definitions);
 like(($node->psql('postgres', 'SELECT quota.schedule_jobs()'))[2],
 	qr/pg_cron is not installed.*HINT:  .*run_maintenance/s, 'without pg_cron, jobs cannot be scheduled');
 $node->safe_psql('postgres', 'CREATE EXTENSION pg_cron');
-my $jobs = join "\n", map { "xavier_quota $_" } qw(expire fold partitions purge);
+my $jobs = join "\n", map { "xavier_quota $_" } qw(expire fold partitions periods purge);
 is($node->safe_psql('postgres', 'SELECT quota.schedule_jobs()'), $jobs, 'jobs are scheduled');
 is( $node->safe_psql(
 		'postgres', q{
-UPDATE quota.jobs SET schedule = '* * * * *' WHERE job IN ('partitions', 'purge');
+UPDATE quota.jobs SET schedule = '* * * * *' WHERE job IN ('partitions', 'periods', 'purge');
 SELECT quota.schedule_jobs()}),
 	$jobs, 'and scheduled anew when their times have changed');
 is( $node->safe_psql('postgres', 'SELECT jobname, schedule, command FROM cron.job ORDER BY 1'),
-	join("\n", map { "xavier_quota $_|* * * * *|CALL quota.run_job('$_')" } qw(expire fold partitions purge)),
+	join("\n", map { "xavier_quota $_|* * * * *|CALL quota.run_job('$_')" } qw(expire fold partitions periods purge)),
 	'each of them once');
 $node->safe_psql(
 	'postgres', q{
@@ -155,7 +155,7 @@ is(differences($node), '', 'counters equal the tables');
 is(mismatches($node), '', 'and what the rows of the ledger add up to');
 is( $node->safe_psql(
 		'postgres', q{SELECT string_agg(DISTINCT job, ' ' ORDER BY job) FROM quota.job_runs WHERE error IS NULL AND finished_at IS NOT NULL}),
-	'expire fold partitions purge', 'each run is recorded');
+	'expire fold partitions periods purge', 'each run is recorded');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM quota.admin_jobs WHERE overdue}),
 	0, 'admin_jobs says that none is late');
 is($node->safe_psql('postgres', 'SELECT quota.unschedule_jobs()'), $jobs, 'jobs are taken out of pg_cron');
