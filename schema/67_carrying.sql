@@ -3,7 +3,8 @@
 CREATE FUNCTION quota._grant_balances(account quota.scope, user_id text)
     RETURNS TABLE (limit_id bigint, grant_id bigint, remaining numeric)
     AS 'MODULE_PATHNAME', 'quota_grant_balances'
-    LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000 ROWS 4;
+    LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000 ROWS 4
+    SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION quota._grant_balances(quota.scope, text) IS
     'The grants in effect at an account, or at the share of a user in it, with what is left of each now';
 
@@ -14,4 +15,4 @@ CREATE FUNCTION quota._closed_periods(account quota.scope, user_id text, since t
     AS 'MODULE_PATHNAME', 'quota_closed_periods'
     LANGUAGE C VOLATILE PARALLEL UNSAFE COST 10000 ROWS 10;
 COMMENT ON FUNCTION quota._closed_periods(quota.scope, text, timestamptz) IS
-    'The periods of the calendar limits of an account, or of the share of a user in it, that end after an instant and not after now; of each limit the first 1000 at most';
+    'The periods of the calendar limits of an account, or of the share of a user in it, that end after an instant and not after now';

@@ -92,7 +92,7 @@ INSERT INTO columns VALUES
     ('admin_holds', 'hold_id root scope user_id model amount credit held_at age expires_at overdue'),
     ('admin_events', 'hold_id seq kind outcome root scope user_id model held charged credit calls cost_usd held_at recorded_at late overage card_id usage reason'),
     ('admin_usage_daily', 'day root scope company project user_id model resource used events'),
-    ('engine_stats', 'counters max_counters pinned loads counters_loaded evictions load_waits claims refusals memory_bytes'),
+    ('engine_stats', 'counters max_counters pinned loads counters_loaded evictions load_waits claims refusals memory_bytes series max_series'),
     ('admin_jobs', 'job schedule description last_started last_finished last_rows last_error last_success overdue'),
     ('admin_audit', 'changed_at changed_by acting_as relation operation before after audit_id'),
     ('admin_estimate_accuracy', 'root model since generations ceiling expected charged charged_of_ceiling charged_of_expected of_ceiling_p10 of_ceiling_median of_ceiling_p90 of_expected_p10 of_expected_median of_expected_p90 output_tokens_median output_tokens_p90'),

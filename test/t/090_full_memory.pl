@@ -13,7 +13,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use XavierQuota;
 
-my $node = new_server('full', settings => "xavier_quota.max_counters = 256\n");
+my $node = new_server('full',
+	settings => "xavier_quota.max_counters = 256\nxavier_quota.max_series = 256\n");
 my $session = open_session($node);
 
 $session->query('\set VERBOSITY verbose');
@@ -44,6 +45,31 @@ is( $session->query(
 	'by evicting them');
 is($session->query('SELECT count(*) FROM quota.holds'), '400', 'every hold is there');
 is(differences($node), '', 'counters equal the tables');
+
+# The same for counters that look back, which have a table of their own.
+$session->query(q{SELECT count(quota.set_limit(format('company:f%s', i)::quota.scope, 'credit', 10, 'rolling 1 hour'))
+FROM generate_series(1, 400) AS i});
+$session->query(q{SELECT count(quota.release(hold_id)) FROM quota.holds});
+
+sub roll
+{
+	my ($from, $to) = @_;
+	return
+	  "SELECT count(quota.reserve_amount('ann', 'f' || i, 'credit=1')) FROM generate_series($from, $to) AS i";
+}
+
+like(
+	$session->attempt(roll(1, 400)),
+	qr/^ERROR:  53200: out of shared memory for quotas\n.*^HINT:  .*xavier_quota\.max_series/ms,
+	'so is one that needs every counter that looks back');
+is($session->query('SELECT pinned FROM quota.engine_stats'), '0', 'it leaves none pinned');
+is($session->query('SELECT count(*) FROM quota.holds'), '0', 'and no hold');
+is($session->query(roll(1, 200)), '200', 'one that needs fewer is served');
+is($session->query(roll(201, 400)), '200', 'the next one takes the place of idle ones');
+is( $session->query('SELECT series <= max_series, sum(held) FROM quota.engine_stats, quota.admin_limits GROUP BY 1'),
+	't|400',
+	'and those whose place was taken are computed');
+is(differences($node), '', 'they equal the tables, too');
 
 $session->query("UPDATE pg_extension SET extversion = '0.9' WHERE extname = 'xavier_quota'");
 like(
