@@ -15,6 +15,7 @@ CREATE DATABASE regress_window_cases;
 \i :helpers
 \set ECHO all
 \pset null '(null)'
+SET synchronous_commit = off; -- hundreds of small transactions, whose durability other tests are about
 \set cases_file :abs_srcdir '/data/window_cases.json'
 
 CREATE TEMP TABLE window_case AS
@@ -242,9 +243,9 @@ BEGIN
                 ELSE
                     v := '{"allowed": true}'; -- nobody is asked
             END CASE;
-            -- Once more a bucket later, if what is expected is allowed by then.
-            EXIT WHEN later OR NOT (corrected OR facts ->> 'algorithm' = 'rolling_window')
-                      OR ((v ->> 'allowed')::boolean <> coalesce((step #>> '{expect, allowed}')::boolean, NOT (step #>> '{expect, over_limit}')::boolean)) IS NOT TRUE;
+            -- What is refused, but should not be, is asked once more a bucket later. Never the other way round.
+            EXIT WHEN later OR NOT (corrected OR facts ->> 'algorithm' = 'rolling_window') OR (v ->> 'allowed')::boolean
+                      OR coalesce((step #>> '{expect, allowed}')::boolean, NOT (step #>> '{expect, over_limit}')::boolean) IS NOT TRUE;
             later := true;
             at := at + limits[1].slot_us * interval '1 us';
         END LOOP;
@@ -332,10 +333,10 @@ BEGIN
                     balance := CASE field WHEN 'tokens_before' THEN before ELSE after END;
                     actual := CASE WHEN facts ->> 'algorithm' LIKE 'fixed_window%' AND (v ->> 'allowed')::boolean IS FALSE
                                    THEN greatest(0, floor(balance)) ELSE floor(balance) END;
-                    IF actual <> expected AND floor(balance) <= expected::numeric AND floor(balance + slack) >= expected::numeric THEN
+                    IF actual <> expected AND floor(balance) <= expected::numeric AND floor(least(balance + slack, limits[1].capacity)) >= expected::numeric THEN
                         actual := expected;
                         precise := false;
-                    ELSIF actual <> expected AND facts ->> 'algorithm' = 'rolling_window' THEN
+                    ELSIF actual::numeric < expected::numeric AND facts ->> 'algorithm' = 'rolling_window' THEN
                         PERFORM set_config('xavier_quota.clock', (at + limits[1].slot_us * interval '1 us')::text, false);
                         actual := floor(pg_temp.left_of(quota.check_amount('ann', project, pg_temp.n(limits, 0.000001))));
                         PERFORM set_config('xavier_quota.clock', at::text, false);
