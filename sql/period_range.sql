@@ -179,6 +179,7 @@ SELECT c.id FROM period_case c
 WHERE NOT EXISTS (SELECT FROM period_answer a WHERE a.id = c.id)
   AND NOT EXISTS (SELECT FROM not_applicable n WHERE n.id = c.id OR n.kind = c.kind);
 SELECT a.* FROM period_answer a WHERE a.actual IS DISTINCT FROM a.expected ORDER BY a.id;
+SELECT n.why, count(c.id) AS cases FROM not_applicable n LEFT JOIN period_case c ON n.id = c.id OR n.kind = c.kind GROUP BY n.why ORDER BY n.why COLLATE "C";
 
 -- 2. PostgreSQL's own arithmetic ------------------------------------------------------
 
