@@ -216,8 +216,17 @@ sub local_instant
 	return is_summer($zone, $standard) && is_summer($zone, $summer) ? $summer : $standard;
 }
 
-# Boundary number k of a calendar: anchor + k * length.
+# Boundary number k of a calendar: anchor + k * length. Each is asked for often.
+my %boundaries;
+
 sub boundary
+{
+	my ($period, $k) = @_;
+
+	return $boundaries{ $period->{text} }{$k} //= compute_boundary($period, $k);
+}
+
+sub compute_boundary
 {
 	my ($period, $k) = @_;
 	my $anchor = $period->{anchor};
