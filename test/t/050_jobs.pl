@@ -135,7 +135,7 @@ ok( poll_until(
 		sub {
 			't' eq $node->safe_psql(
 				'postgres', qq{
-SELECT count(DISTINCT d.command) = 4 FROM cron.job_run_details d JOIN cron.job j USING (jobid)
+SELECT count(DISTINCT d.command) = 5 FROM cron.job_run_details d JOIN cron.job j USING (jobid)
 WHERE d.status = 'succeeded' AND d.start_time > '$ready' AND j.jobname LIKE 'xavier_quota %'});
 		}, $end_of_wait - time, 200),
 	'pg_cron has run every job');

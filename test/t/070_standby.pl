@@ -142,9 +142,11 @@ my %writes = (
 	drop_model_rule => q{SELECT quota.drop_model_rule('company:acme', 'x*')},
 	extend => qq{SELECT quota.extend('$open', ttl => '1 hour')},
 	grant_access => q{SELECT quota.grant_access('service', 'service')},
+	grant_quota => q{SELECT quota.grant_quota('company:acme', 'credit', 1)},
 	import_prices => q{SELECT quota.import_prices('{"m2": {"mode": "chat", "input_cost_per_token": 1e-6,
 	    "output_cost_per_token": 1e-6}}')},
 	preview_limit => q{SELECT quota.preview_limit('company:acme', 'credit', 1)},
+	preview_plan => q{SELECT quota.preview_plan('new', '[]')},
 	put_account => q{SELECT quota.put_account('company:new')},
 	put_member => q{SELECT quota.put_member('company:acme', 'bob')},
 	put_model_alias => q{SELECT quota.put_model_alias('y', 'm1')},
@@ -164,7 +166,8 @@ my %writes = (
 	set_rate_card => q{SELECT quota.set_rate_card('m2', '{"lines": [{"meter": "requests", "price": "1"}]}')},
 	settle => qq{SELECT quota.settle('$open', '{"input_tokens": 1}')},
 	settle_amount => qq{SELECT quota.settle_amount('$open', 'credit=1')},
-	verify => 'SELECT quota.verify()');
+	verify => 'SELECT quota.verify()',
+	void_grant => q{SELECT quota.void_grant(0, 'none')});
 my @reads = qw(can_execute_generation check check_amount estimate hold now price remaining);
 # Jobs of pg_cron are pg_cron's.
 my @others = qw(schedule_jobs unschedule_jobs);
