@@ -15,4 +15,4 @@ CREATE FUNCTION quota._closed_periods(account quota.scope, user_id text, since t
     AS 'MODULE_PATHNAME', 'quota_closed_periods'
     LANGUAGE C VOLATILE PARALLEL UNSAFE COST 10000 ROWS 10;
 COMMENT ON FUNCTION quota._closed_periods(quota.scope, text, timestamptz) IS
-    'The periods of the calendar limits of an account, or of the share of a user in it, that end after an instant and not after now';
+    'The periods of the calendar limits of an account, or of the share of a user in it, that end after an instant and not after now; of each limit the first 1000 at most';

@@ -21,6 +21,7 @@
 #define ERRCODE_QUOTA_UNKNOWN_PLAN MAKE_SQLSTATE('X', 'Q', '0', '0', '7')
 #define ERRCODE_QUOTA_UNKNOWN_LIMIT MAKE_SQLSTATE('X', 'Q', '0', '0', '8')
 #define ERRCODE_QUOTA_AMBIGUOUS_PROJECT MAKE_SQLSTATE('X', 'Q', '0', '0', '9')
+#define ERRCODE_QUOTA_UNKNOWN_GRANT MAKE_SQLSTATE('X', 'Q', '0', '1', '0')
 
 /* XQ1: the state of a hold or a key does not allow the call */
 #define ERRCODE_QUOTA_HOLD_SETTLED MAKE_SQLSTATE('X', 'Q', '1', '0', '1')
@@ -33,5 +34,6 @@
 
 /* XQ3: a definition is refused */
 #define ERRCODE_QUOTA_INVALID_DEFINITION MAKE_SQLSTATE('X', 'Q', '3', '0', '1')
+#define ERRCODE_QUOTA_LIMIT_BELOW_USE MAKE_SQLSTATE('X', 'Q', '3', '0', '2')
 
 #endif /* XAVIER_QUOTA_ERRORS_H */

@@ -26,6 +26,9 @@ PG_FUNCTION_INFO_V1(quota_closed_periods);
 /* So many phases of a limit are looked at at once. */
 #define PHASES_AT_ONCE 256
 
+/* At most so many periods of one limit are told at once, the oldest first. */
+#define PERIODS_MAX 1000
+
 /* A number of millionths, as numeric, in units. */
 static Datum
 total_datum(int128 micros)
@@ -93,20 +96,39 @@ limit_is_at(const LevelLimit *limit, const Spender *spender)
 }
 
 /*
+ * Whether a rule can read a series that was copied from memory. A view takes no lock of
+ * the root: definitions may have changed since it read them.
+ */
+static bool
+series_is_ready(const CounterLoad *load, TimestampTz now)
+{
+	SeriesRule *rule = load->spec->rule;
+	const SeriesState *state = load->state;
+
+	if (rule == NULL)
+		return true;
+	if (rule->prepare != NULL)
+		rule->prepare(rule, state->floor,
+					  state->count == 0 ? now : Max(now, state->slots[state->count - 1].start));
+	return rule->is_ready(rule, state, now);
+}
+
+/*
  * load_now
  *		Fills in what memory says of a counter; what it does not have is computed from
  *		the tables, and not kept: a view of all accounts must not push out the counters
  *		in use.
  */
 static void
-load_now(CounterLoad *load, const CounterSpec *counter, int64 *denied)
+load_now(CounterLoad *load, const CounterSpec *counter, TimestampTz now, int64 *denied)
 {
 	memset(load, 0, sizeof(CounterLoad));
 	load->spec = counter;
 	if (counter->rule != NULL)
 		load->state = palloc(sizeof(SeriesState));
 	*denied = 0;
-	if (!escrow_is_attached() || RecoveryInProgress() || !escrow_peek(load, denied))
+	if (!escrow_is_attached() || RecoveryInProgress() || !escrow_peek(load, denied) ||
+		!series_is_ready(load, now))
 		ledger_load(load, 1);
 }
 
@@ -135,7 +157,7 @@ quota_limit_levels(PG_FUNCTION_ARGS)
 
 		if (!limit_is_at(limit, &spender))
 			continue;
-		load_now(&load, level_limit_counter(limit, &spender, root_hash, now, now), &denied);
+		load_now(&load, level_limit_counter(limit, &spender, root_hash, now, now), now, &denied);
 		level_init(&level, limit, now, now);
 		level_answer_load(&level, &load);
 		put_level(result, &level, spender.user_id, denied);
@@ -168,7 +190,7 @@ quota_grant_balances(PG_FUNCTION_ARGS)
 
 		if (!limit_is_at(limit, &spender) || !limit->carries || limit->history->grant_count == 0)
 			continue;
-		load_now(&load, level_limit_counter(limit, &spender, root_hash, now, now), &denied);
+		load_now(&load, level_limit_counter(limit, &spender, root_hash, now, now), now, &denied);
 		left = palloc(sizeof(int128) * limit->history->grant_count);
 		carry_grants_left(limit->rule, load.state, now, left);
 		for (int j = 0; j < limit->history->grant_count; j++)
@@ -260,11 +282,27 @@ phases_read(SeriesRule *rule, const CounterSpec *series, TimestampTz start, Time
 	return slots;
 }
 
+/* The end of as many periods from an instant on as are told at once, not after now. */
+static TimestampTz
+periods_until(const LevelLimit *limit, TimestampTz since, TimestampTz now)
+{
+	TimestampTz end = since;
+
+	for (int i = 0; i < PERIODS_MAX && end < now; i++)
+	{
+		TimestampTz start;
+
+		period_bounds(limit->period, end, &start, &end);
+	}
+	return Min(end, now);
+}
+
 /*
  * quota_closed_periods
  *		quota._closed_periods(account, user_id, since): the periods of the limits of one
- *		level that ended after an instant, and by now. Computed from the tables, those of
- *		a limit that carries something from where it first did.
+ *		level that ended after an instant, and by now; at most 1000 of each, the oldest
+ *		first. Computed from the tables, those of a limit that carries something from
+ *		where it first did.
  */
 Datum
 quota_closed_periods(PG_FUNCTION_ARGS)
@@ -285,6 +323,7 @@ quota_closed_periods(PG_FUNCTION_ARGS)
 		const CarryHistory *history = limit->history;
 		SeriesRule *rule = limit->rule;
 		CounterSlot *slots;
+		TimestampTz until;
 		int count;
 
 		if (!limit_is_at(limit, &spender) || period_kind(limit->period) != PERIOD_CALENDAR)
@@ -294,10 +333,11 @@ quota_closed_periods(PG_FUNCTION_ARGS)
 			history = limit_read_history(limit, &spender, state.since);
 			rule = carry_rule(history);
 		}
+		until = periods_until(limit, Max(state.since, history->begin), now);
 		slots = phases_read(rule, level_limit_counter(limit, &spender, root_hash, now, now),
-							history->begin, now, &count);
+							history->begin, until, &count);
 		state.limit_id = limit->limit_id;
-		carry_visit_periods(rule, slots, count, now, put_period, &state);
+		carry_visit_periods(rule, slots, count, until, put_period, &state);
 	}
 	return (Datum) 0;
 }

@@ -177,6 +177,8 @@ levels_pin_or_compute(LevelSet *set)
 void
 levels_take_from_memory(LevelSet *set)
 {
+	if (!set->in_memory)
+		return;
 	for (int i = 0; i < set->count; i++)
 	{
 		Level *level = &set->levels[i];
@@ -228,6 +230,9 @@ level_answer(Level *level)
 								 ? claim->series.now
 								 : Max(claim->series.now,
 									   level->state->slots[level->state->count - 1].start));
+	if (!claim->rule->is_ready(claim->rule, level->state, claim->series.now))
+		elog(ERROR, "series of limit %lld does not follow from its definition",
+			 (long long) level->limit.limit_id);
 	escrow_assess(claim, level->state);
 }
 

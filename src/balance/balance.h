@@ -74,8 +74,8 @@ extern SeriesRule *carry_rule(const CarryHistory *history);
 /* Where the load of a window has to begin, and what an operation at now needs. */
 extern void
 rolling_range(const SeriesRule *rule, TimestampTz now, TimestampTz *load_from, TimestampTz *needed);
-extern void
-refill_range(const SeriesRule *rule, TimestampTz now, TimestampTz *load_from, TimestampTz *needed);
+extern void refill_range(const SeriesRule *rule, int64 amount, int64 overdraft, TimestampTz now,
+						 TimestampTz *load_from, TimestampTz *needed);
 extern void
 carry_range(SeriesRule *rule, TimestampTz now, TimestampTz *load_from, TimestampTz *needed);
 

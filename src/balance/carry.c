@@ -40,6 +40,7 @@ typedef struct CarryPhase
 	TimestampTz period_start;
 	int64 allowance;          /* of its period */
 	const CarryTerms *ending; /* of the period that ends where it starts; NULL: none does */
+	bool begins;              /* nothing is carried into it */
 } CarryPhase;
 
 /* What there is, and what is owed. */
@@ -210,6 +211,7 @@ phases_extend(CarryRule *rule, TimestampTz start)
 	phase.allowance = period_allowance(rule, phase.period_start, period_end);
 	phase.ending =
 		rule->phase_count > 0 && start == phase.period_start ? terms_before(rule, start) : NULL;
+	phase.begins = phase.ending != NULL && start <= rule->history.begin;
 	phases_add(rule, &phase);
 	rule->end = carry_phase_end(&rule->rule, start);
 }
@@ -346,6 +348,23 @@ balance_roll_over(CarryBalance *balance, const CarryTerms *terms)
 		take(&balance->vintages[i], &excess);
 }
 
+/* The balance of a beginning: nothing was before, and what is in effect is there in full. */
+static void
+balance_begin(const CarryRule *rule, const CarryPhase *phase, CarryBalance *balance)
+{
+	memset(balance, 0, offsetof(CarryBalance, grants));
+	balance->rolled_over = 0;
+	balance->carried = 0;
+	balance->used = 0;
+	balance->allowance = phase->allowance;
+	for (int i = 0; i < rule->history.grant_count; i++)
+	{
+		const CarryGrant *grant = &rule->history.grants[i];
+
+		balance->grants[i] = grant_is_in_effect(grant, phase->start) ? grant->amount : 0;
+	}
+}
+
 /* Does what happens where a phase begins. */
 static void
 balance_enter(const CarryRule *rule, const CarryPhase *phase, CarryBalance *balance)
@@ -353,6 +372,11 @@ balance_enter(const CarryRule *rule, const CarryPhase *phase, CarryBalance *bala
 	const CarryHistory *history = &rule->history;
 	const CarryTerms *ending = phase->ending;
 
+	if (phase->begins)
+	{
+		balance_begin(rule, phase, balance);
+		return;
+	}
 	for (int i = 0; i < history->grant_count; i++)
 	{
 		const CarryGrant *grant = &history->grants[i];
@@ -381,23 +405,6 @@ balance_enter(const CarryRule *rule, const CarryPhase *phase, CarryBalance *bala
 			balance->grants[i] = history->grants[i].amount;
 	}
 	balance->debt = balance_burn(rule, balance, balance->debt);
-}
-
-/* The balance of a beginning: nothing was before, and what is in effect is there in full. */
-static void
-balance_begin(const CarryRule *rule, const CarryPhase *phase, CarryBalance *balance)
-{
-	memset(balance, 0, offsetof(CarryBalance, grants));
-	balance->rolled_over = 0;
-	balance->carried = 0;
-	balance->used = 0;
-	balance->allowance = phase->allowance;
-	for (int i = 0; i < rule->history.grant_count; i++)
-	{
-		const CarryGrant *grant = &rule->history.grants[i];
-
-		balance->grants[i] = grant_is_in_effect(grant, phase->start) ? grant->amount : 0;
-	}
 }
 
 static void
@@ -457,11 +464,11 @@ balance_save(const CarryRule *rule, const CarryBalance *balance, SeriesState *st
 }
 
 static void
-carry_open(const SeriesRule *rule pg_attribute_unused(), SeriesState *state)
+carry_open(const SeriesRule *base, SeriesState *state)
 {
 	memset(&state->opening, 0, sizeof(SeriesOpening));
 	((CarryOpening *) &state->opening)->is_begin = true;
-	state->forgets = false;
+	state->matters_from = ((const CarryRule *) base)->history.begin;
 }
 
 /* The rows of a phase, found in ascending order by a caller that keeps the index. */
@@ -568,6 +575,14 @@ carry_assess(const SeriesRule *base, const SeriesState *state, SeriesClaim *clai
 	claim->granted = 0;
 	claim->carried = 0;
 	claim->fits = claim->request == 0;
+	if (claim->slot < rule->history.begin && claim->slot < state->floor)
+	{
+		/* Of before the limit carried anything: past all judging. */
+		claim->limit = claim->amount;
+		claim->fits = true;
+		claim->counts = false;
+		return;
+	}
 	if (mine < first)
 		return; /* taken into the opening: nothing can be said, and nothing be held */
 

@@ -22,9 +22,13 @@
  * Everything is in integers: debts are counted in parts of a millionth, so many that
  * a whole number of them flows back in a microsecond.
  *
- * Caveats: a negative adjustment counts as if it came last in its bucket. A load
- * reads two bursts' worth of time; of a debt that facts had made before it
- * (a charge of many bursts at once) it knows nothing, where memory remembers.
+ * A negative adjustment counts for nothing: what it would give back flows back anyway, and
+ * it may not hide what is used beside it. Where the buckets are hours, whose sums come from
+ * the roll-up, it counts as if it came last in its hour.
+ *
+ * Caveats: a load reads a multiple of the time in which all that may be owed flows back.
+ * Of a debt that facts had made before (a charge of very many bursts at once) it knows
+ * nothing, where memory remembers.
  */
 #include "postgres.h"
 
@@ -42,6 +46,16 @@ typedef struct RefillRule
 	int64 window_us; /* in which the burst flows back */
 	int64 bucket_us;
 } RefillRule;
+
+/* Nothing is looked for longer ago: 2000 years. */
+#define RANGE_MAX_US (INT64CONST(2000) * 366 * USECS_PER_DAY)
+
+/* A load reads at least twice the time in which what may be owed flows back. */
+#define LOAD_WINDOWS 2
+/* Where the roll-up has the buckets, and where they are few, it reads more. */
+#define LOAD_WINDOWS_OF_HOURS 8
+#define LOAD_WINDOWS_MAX 64
+#define LOAD_SHORT_US USECS_PER_HOUR
 
 /* What a series keeps beside its slots. */
 typedef struct RefillOpening
@@ -106,7 +120,7 @@ refill_open(const SeriesRule *rule pg_attribute_unused(), SeriesState *state)
 	opening->before = 0;
 	opening->running = 0;
 	opening->running_at = state->floor;
-	state->forgets = true;
+	state->matters_from = DT_NOEND;
 }
 
 /* Brings the debt forward over a bucket, all of whose amounts are taken to be used at its end. */
@@ -137,13 +151,14 @@ refill_advance(const SeriesRule *base, SeriesState *state, TimestampTz until)
 }
 
 static void
-refill_note(const SeriesRule *base, SeriesState *state, TimestampTz held_at, int64 micros)
+refill_note(const SeriesRule *base, SeriesState *state, TimestampTz held_at, int64 micros,
+			bool is_counted)
 {
 	const RefillRule *rule = (const RefillRule *) base;
 	RefillOpening *opening = (RefillOpening *) &state->opening;
 	int128 added = parts_of(rule, micros);
 
-	if (held_at < state->floor)
+	if (!is_counted)
 		opening->before = Min(opening->before + added, PARTS_MAX);
 	if (held_at > opening->running_at)
 	{
@@ -248,15 +263,23 @@ refill_retry_at(SeriesRule *base, const SeriesState *state, const SeriesClaim *c
 /*
  * refill_range
  *		Where a load begins, and what an operation at now needs: a row has flowed back
- *		after a window, unless facts have made a debt above the burst.
+ *		when the burst and the overdraft could have, unless facts have made a larger debt.
  */
 void
-refill_range(const SeriesRule *base, TimestampTz now, TimestampTz *load_from, TimestampTz *needed)
+refill_range(const SeriesRule *base, int64 amount, int64 overdraft, TimestampTz now,
+			 TimestampTz *load_from, TimestampTz *needed)
 {
 	const RefillRule *rule = (const RefillRule *) base;
+	int128 parts = parts_of(rule, (int128) amount + overdraft);
+	int128 window = Min(parts / rule->rate + 1, (int128) RANGE_MAX_US);
+	int128 read = window * LOAD_WINDOWS;
 
-	*needed = refill_slot_start((SeriesRule *) base, now - rule->window_us);
-	*load_from = refill_slot_start((SeriesRule *) base, now - 2 * rule->window_us);
+	if (rule->bucket_us >= USECS_PER_HOUR)
+		read = window * LOAD_WINDOWS_OF_HOURS;
+	else
+		read = Max(read, Min(window * LOAD_WINDOWS_MAX, LOAD_SHORT_US));
+	*needed = refill_slot_start((SeriesRule *) base, now - (int64) window);
+	*load_from = refill_slot_start((SeriesRule *) base, now - (int64) Min(read, RANGE_MAX_US));
 }
 
 /*
@@ -284,5 +307,6 @@ refill_rule(const Period *period)
 	rule->rule.note = refill_note;
 	rule->rule.assess = refill_assess;
 	rule->rule.retry_at = refill_retry_at;
+	rule->rule.ignores_corrections = rule->bucket_us < USECS_PER_HOUR;
 	return &rule->rule;
 }

@@ -18,9 +18,6 @@
 
 #define WINDOW_BUCKETS 60
 
-/* A load reads so many more, for whoever comes with a clock that is behind. */
-#define MARGIN_BUCKETS 16
-
 typedef struct RollingRule
 {
 	SeriesRule rule; /* MUST BE FIRST */
@@ -73,7 +70,7 @@ rolling_is_ready(const SeriesRule *rule pg_attribute_unused(),
 static void
 rolling_open(const SeriesRule *rule pg_attribute_unused(), SeriesState *state)
 {
-	state->forgets = true;
+	state->matters_from = DT_NOEND;
 }
 
 static void
@@ -117,7 +114,8 @@ rolling_assess(const SeriesRule *base, const SeriesState *state, SeriesClaim *cl
 	claim->rolled_over = 0;
 	claim->granted = 0;
 	claim->carried = 0;
-	if (claim->request == 0 || claim->slot < oldest)
+	claim->counts = claim->slot >= oldest;
+	if (claim->request == 0 || !claim->counts)
 		claim->fits = true;
 	else if (oldest < state->floor)
 		claim->fits = false;
@@ -158,13 +156,14 @@ rolling_retry_at(SeriesRule *base, const SeriesState *state, const SeriesClaim *
 /*
  * rolling_range
  *		Where a load begins, and what an operation at now needs: the oldest bucket that
- *		counts.
+ *		counts. A load reads another window, for clocks that are behind, and for what is
+ *		added to holds that are older.
  */
 void
 rolling_range(const SeriesRule *rule, TimestampTz now, TimestampTz *load_from, TimestampTz *needed)
 {
 	*needed = rolling_oldest((const RollingRule *) rule, now);
-	*load_from = *needed - MARGIN_BUCKETS * ((const RollingRule *) rule)->bucket_us;
+	*load_from = *needed - ((const RollingRule *) rule)->reach_us;
 }
 
 /*

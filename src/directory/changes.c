@@ -357,34 +357,36 @@ typedef struct DefinitionClass
 	bool global;             /* belongs to no root */
 	bool counted_rows;       /* a row that comes or goes changes what is counted */
 	bool names;              /* a row that comes adds a name */
+	bool terms;              /* see terms_are_counted() */
 	const char *counted[12]; /* columns whose change does too */
 } DefinitionClass;
 
 static const DefinitionClass definition_classes[] = {
-	{"accounts", false, false, true, {"root_id", "account_id", "parent_id", "scope", "plan"}},
-	{"members", false, false, false, {NULL}},
-	{"model_rules", false, false, false, {NULL}},
-	{"limits",
-	 false,
-	 true,
-	 false,
-	 {"root_id", "limit_id", "version", "account_id", "user_id", "child_kind", "resource", "model",
-	  "period", "rollover", "carry_overage"}},
-	{"limit_terms", false, false, false, {NULL}},
-	{"grants",
-	 false,
-	 true,
-	 false,
-	 {"root_id", "grant_id", "account_id", "user_id", "limit_id", "amount", "priority",
-	  "effective_at", "expires_at", "voided_at", "rollover"}},
-	{"plans", true, true, false, {"plan"}},
-	{"plan_limits",
-	 true,
-	 true,
-	 false,
-	 {"limit_id", "version", "plan", "resource", "model", "period", "rollover", "carry_overage"}},
-	{"resources", true, true, false, {"resource", "kind"}},
-	{"credit_rates", true, true, false, {"valid_from", "credits_per_usd"}},
+	{.table = "accounts",
+	 .names = true,
+	 .counted = {"root_id", "account_id", "parent_id", "scope", "plan"}},
+	{.table = "members"},
+	{.table = "model_rules"},
+	{.table = "limits",
+	 .counted_rows = true,
+	 .counted = {"root_id", "limit_id", "version", "account_id", "user_id", "child_kind",
+				 "resource", "model", "period", "rollover", "carry_overage"}},
+	{.table = "limit_terms", .terms = true},
+	{.table = "grants",
+	 .counted_rows = true,
+	 .counted = {"root_id", "grant_id", "account_id", "user_id", "limit_id", "amount", "priority",
+				 "effective_at", "expires_at", "voided_at", "rollover"}},
+	{.table = "plans", .global = true, .counted_rows = true, .counted = {"plan"}},
+	{.table = "plan_limits",
+	 .global = true,
+	 .counted_rows = true,
+	 .counted = {"limit_id", "version", "plan", "resource", "model", "period", "rollover",
+				 "carry_overage"}},
+	{.table = "resources", .global = true, .counted_rows = true, .counted = {"resource", "kind"}},
+	{.table = "credit_rates",
+	 .global = true,
+	 .counted_rows = true,
+	 .counted = {"valid_from", "credits_per_usd"}},
 };
 
 static const DefinitionClass *
@@ -489,12 +491,50 @@ is_share_with_plan(TriggerData *trigger, HeapTuple tuple)
 }
 
 static void
+collect_found(Datum *values, bool *nulls pg_attribute_unused(), void *arg)
+{
+	*(bool *) arg = DatumGetBool(values[0]);
+}
+
+/*
+ * Terms of a limit that is fed by grants, or terms that were and shall not have been: what
+ * was taken into the opening of a series (balance/carry.c) followed from them.
+ */
+static bool
+terms_are_counted(TriggerData *trigger)
+{
+	static PreparedQuery query = {
+		.text = "SELECT EXISTS (SELECT FROM quota.grants"
+				" WHERE root_id = $1 OR $1 = 0 AND limit_id = $2)",
+		.argument_count = 2,
+		.argument_types = {INT8OID, INT8OID},
+	};
+	TupleDesc desc = RelationGetDescr(trigger->tg_relation);
+	bool counted = true;
+	bool isnull;
+	Datum arguments[2];
+	QueryScope scope;
+
+	if (!TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		return true;
+	arguments[0] = heap_getattr(trigger->tg_trigtuple, SPI_fnumber(desc, "root_id"), desc, &isnull);
+	arguments[1] =
+		heap_getattr(trigger->tg_trigtuple, SPI_fnumber(desc, "limit_id"), desc, &isnull);
+	query_begin(&scope);
+	(void) query_run(&scope, &query, arguments, NULL, collect_found, &counted);
+	query_end(&scope);
+	return counted;
+}
+
+static void
 note_definition(TriggerData *trigger, const DefinitionClass *class)
 {
 	TriggerEvent event = trigger->tg_event;
 	bool counted = class->counted_rows;
 
-	if (TRIGGER_FIRED_BY_UPDATE(event))
+	if (class->terms)
+		counted = terms_are_counted(trigger);
+	else if (TRIGGER_FIRED_BY_UPDATE(event))
 	{
 		counted = false;
 		for (int i = 0; i < (int) lengthof(class->counted) && class->counted[i] != NULL; i++)

@@ -377,7 +377,8 @@ series_counter(LevelLimit *limit, const Spender *spender, uint32 root_hash, int6
 	if (period_kind(limit->period) == PERIOD_ROLLING)
 		rolling_range(rule, now, &counter->load_from, &counter->needed);
 	else
-		refill_range(rule, now, &counter->load_from, &counter->needed);
+		refill_range(rule, limit->amount, limit->overdraft, now, &counter->load_from,
+					 &counter->needed);
 	limit->period_start = now - period_window_us(limit->period);
 	limit->period_end = DT_NOEND;
 }

@@ -14,6 +14,9 @@
 
 #include "escrow/escrow_internal.h"
 
+/* A series that has changed so often while it was prepared for is not to be had. */
+#define PREPARE_TURNS_MAX 1000
+
 static LWLock *
 claim_lock(const EscrowClaim *claim)
 {
@@ -80,7 +83,11 @@ escrow_assess(EscrowClaim *claim, const SeriesState *state)
 	SeriesClaim *series = &claim->series;
 
 	series->request = claim->request;
+	series->counts = true;
 	claim->rule->assess(claim->rule, state, series);
+	/* What could not be counted is not granted. */
+	if (series->request != 0 && series->counts && !series_has_place(state, series->slot))
+		series->fits = false;
 	claim->totals.used = series->used;
 	claim->totals.held = series->held;
 	claim->capacity = series->limit + series->overdraft;
@@ -95,6 +102,14 @@ claim_copy_state(const EscrowClaim *claim, SeriesState *state)
 
 	memcpy(state, shared, offsetof(SeriesState, slots) + sizeof(CounterSlot) * shared->count);
 	pending_add_deferred(claim->counter, state);
+}
+
+/* Lets a rule take into the opening what is long past. Lock held, rule ready. */
+static void
+claim_trim(const EscrowClaim *claim)
+{
+	if (claim->rule != NULL && claim->rule->trim != NULL)
+		claim->rule->trim(claim->rule, counter_state(claim->counter), claim->series.slot);
 }
 
 /* Fills in the answers of a claim; lock held. Returns whether it may be granted. */
@@ -134,8 +149,8 @@ claim_change_slot(EscrowClaim *claim, int64 micros)
 	CounterSlot *slot = series_slot(state, claim->rule, claim->series.slot);
 
 	if (claim->rule->note != NULL)
-		claim->rule->note(claim->rule, state, claim->series.held_at, micros);
-	if (slot == NULL && !state->forgets)
+		claim->rule->note(claim->rule, state, claim->series.held_at, micros, slot != NULL);
+	if (slot == NULL && claim->series.slot >= state->matters_from)
 		claim->counter->epoch = EPOCH_NEVER;
 	return slot;
 }
@@ -213,7 +228,10 @@ escrow_claim(uint32 root_hash, Generation generation, EscrowClaim *claims, int c
 		return ESCROW_NOT_READY;
 	}
 	for (int i = 0; i < count; i++)
+	{
+		claim_trim(&claims[i]);
 		granted &= claim_check(&claims[i]);
+	}
 	for (int i = 0; i < count && hold && granted; i++)
 		claim_apply(&claims[i]);
 	LWLockRelease(lock);
@@ -258,8 +276,10 @@ lock_when_ready(EscrowClaim *claim, LWLockMode mode)
 {
 	LWLock *lock = claim_lock(claim);
 
-	for (;;)
+	for (int turn = 0;; turn++)
 	{
+		if (turn == PREPARE_TURNS_MAX)
+			elog(ERROR, "series cannot be prepared for");
 		LWLockAcquire(lock, mode);
 		if (claims_are_ready(claim, 1))
 			return lock;
@@ -280,8 +300,12 @@ void
 escrow_record_use(EscrowClaim *claim, int64 held, int64 used)
 {
 	PendingEffect *effect = pending_find(claim->counter, claim_slot(claim));
-	int64 above = used > held ? used - held : 0;
 	LWLock *lock = lock_when_ready(claim, LW_EXCLUSIVE);
+	int64 above;
+
+	if (used < 0 && claim->rule != NULL && claim->rule->ignores_corrections)
+		used = 0;
+	above = used > held ? used - held : 0;
 
 	effect->deferred.used += used - above;
 	effect->deferred.held -= held;

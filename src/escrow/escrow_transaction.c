@@ -208,7 +208,7 @@ effect_add(const PendingEffect *effect, int128 used, int128 held)
 		slot->used += used;
 		slot->held += held;
 	}
-	else if (!state->forgets)
+	else if (effect->slot >= state->matters_from)
 		counter->epoch = EPOCH_NEVER;
 }
 

@@ -47,6 +47,16 @@ series_find(SeriesState *state, TimestampTz start)
 }
 
 /*
+ * series_has_place
+ *		Says whether an amount can be counted in the slot that starts at an instant.
+ */
+bool
+series_has_place(const SeriesState *state, TimestampTz start)
+{
+	return start >= state->floor && (state->count < SERIES_SLOTS || start >= state->slots[0].start);
+}
+
+/*
  * series_drop_before
  *		Removes the slots before an instant, which becomes the floor.
  */
@@ -76,13 +86,14 @@ series_slot(SeriesState *state, const SeriesRule *rule, TimestampTz start)
 		return slot;
 	if (rule->trim != NULL)
 		rule->trim(rule, state, start);
-	if (state->count == SERIES_SLOTS)
+	if (state->count == SERIES_SLOTS && start < state->slots[0].start)
 	{
-		if (start < state->slots[0].start)
-			return NULL;
-		rule->advance(rule, state, Min(state->slots[1].start, start));
+		rule->advance(rule, state, state->slots[0].start);
+		return NULL;
 	}
-	if (start < state->floor)
+	if (state->count == SERIES_SLOTS)
+		rule->advance(rule, state, Min(state->slots[1].start, start));
+	if (start < state->floor || state->count == SERIES_SLOTS)
 		return NULL;
 	position = series_position(state, start);
 	slot = &state->slots[position];

@@ -36,8 +36,8 @@ typedef struct SeriesOpening
 
 typedef struct SeriesState
 {
-	TimestampTz floor; /* rows from here on are in slots, or there are none */
-	bool forgets;      /* rows before it no longer matter */
+	TimestampTz floor;        /* rows from here on are in slots, or there are none */
+	TimestampTz matters_from; /* rows before this need not be anywhere */
 	int32 count;
 	SeriesOpening opening;
 	CounterSlot slots[SERIES_SLOTS]; /* ascending by start */
@@ -61,6 +61,7 @@ typedef struct SeriesClaim
 	int128 granted;     /* what grants in effect have left */
 	int128 carried;     /* overage of the period before, brought into this one */
 	bool fits;
+	bool counts; /* what is granted has to be in a slot */
 } SeriesClaim;
 
 /*
@@ -84,10 +85,12 @@ struct SeriesRule
 	/* Takes into the opening what is long past at an instant; NULL: nothing. (*) */
 	void (*trim)(const SeriesRule *rule, SeriesState *state, TimestampTz at);
 	/*
-	 * Is told of an amount that was added to a state; by a load in the order of time, of
-	 * what the roll-up has of an hour as of its end. NULL: does not care. (*)
+	 * Is told of an amount that was added to a state, and whether that has it in a slot or
+	 * its opening; by a load in the order of time, of what the roll-up has of an hour as of
+	 * its end. NULL: does not care. (*)
 	 */
-	void (*note)(const SeriesRule *rule, SeriesState *state, TimestampTz held_at, int64 micros);
+	void (*note)(const SeriesRule *rule, SeriesState *state, TimestampTz held_at, int64 micros,
+				 bool is_counted);
 	/* Answers a claim. (*) */
 	void (*assess)(const SeriesRule *rule, const SeriesState *state, SeriesClaim *claim);
 	/*
@@ -95,11 +98,14 @@ struct SeriesRule
 	 * happened, infinity if there is none.
 	 */
 	TimestampTz (*retry_at)(SeriesRule *rule, const SeriesState *state, const SeriesClaim *claim);
+	/* Whether amounts below zero count for nothing. */
+	bool ignores_corrections;
 };
 
 /* Functions in series.c */
 extern CounterSlot *series_find(SeriesState *state, TimestampTz start);
 extern CounterSlot *series_slot(SeriesState *state, const SeriesRule *rule, TimestampTz start);
+extern bool series_has_place(const SeriesState *state, TimestampTz start);
 extern void series_drop_before(SeriesState *state, TimestampTz floor);
 
 #endif /* XAVIER_QUOTA_ESCROW_SERIES_H */

@@ -104,6 +104,8 @@ load_add(LoadTarget *target, TimestampTz held_at, int128 used, int128 held)
 		target->load->totals.held += held;
 		return;
 	}
+	if (used < 0 && rule->ignores_corrections)
+		return;
 	slot = target_slot(target, rule->slot_start(rule, held_at));
 	slot->used += used;
 	slot->held += held;
@@ -158,6 +160,8 @@ load_finish(LoadTarget *target)
 	{
 		CounterSlot *slot = series_slot(state, rule, target->slots[i].start);
 
+		if (slot == NULL)
+			elog(ERROR, "slot of a series has no place");
 		slot->used = target->slots[i].used;
 		slot->held = target->slots[i].held;
 	}
@@ -165,7 +169,7 @@ load_finish(LoadTarget *target)
 		rule->trim(rule, state, spec->needed);
 	qsort(target->rows, target->row_count, sizeof(NotedRow), compare_rows);
 	for (int i = 0; i < target->row_count; i++)
-		rule->note(rule, state, target->rows[i].held_at, target->rows[i].micros);
+		rule->note(rule, state, target->rows[i].held_at, target->rows[i].micros, true);
 	if (target->slots != NULL)
 		pfree(target->slots);
 	if (target->rows != NULL)
