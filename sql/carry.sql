@@ -55,6 +55,7 @@ SELECT * FROM pg_temp.at(1, '2026-03-07 00:00+00');
 SELECT scope, "limit", used, remaining, state, rolled_over, granted, carried_overage, resets_at FROM quota.admin_limits WHERE root = 'company:car1';
 
 -- 2. The same use, of a limit that owes and of one that forgives.
+SET xavier_quota.clock = '2026-03-01 00:00+00';
 SELECT quota.set_limit('company:car2', 'credit', 10, 'day', overdraft => 5, carry_overage => true) IS NOT NULL AS owed,
        quota.set_limit('company:car2', 'credit', 10, '24 hours', policy => 'soft') IS NOT NULL AS forgiven;
 SELECT pg_temp.used(2, 33, '2026-03-01 12:00+00');

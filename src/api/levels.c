@@ -82,6 +82,7 @@ level_init(Level *level, const LevelLimit *limit, TimestampTz held_at, Timestamp
 	claim->series.now = now;
 	claim->series.held_at = held_at;
 	claim->series.slot = limit->counter.slot;
+	claim->series.period_end = limit->period_end;
 	claim->series.amount = limit->amount;
 	claim->series.overdraft = limit->overdraft;
 }

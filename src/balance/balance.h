@@ -68,16 +68,21 @@ typedef void (*CarryPeriodVisitor)(const CarryPeriod *period, void *arg);
  * context, which lives as long as it is used.
  */
 extern SeriesRule *rolling_rule(const Period *period);
-extern SeriesRule *refill_rule(const Period *period);
+extern SeriesRule *refill_rule(const Period *period, int64 amount, int64 overdraft);
 extern SeriesRule *carry_rule(const CarryHistory *history);
 
-/* Where the load of a window has to begin, and what an operation at now needs. */
-extern void
-rolling_range(const SeriesRule *rule, TimestampTz now, TimestampTz *load_from, TimestampTz *needed);
-extern void refill_range(const SeriesRule *rule, int64 amount, int64 overdraft, TimestampTz now,
-						 TimestampTz *load_from, TimestampTz *needed);
-extern void
-carry_range(SeriesRule *rule, TimestampTz now, TimestampTz *load_from, TimestampTz *needed);
+/* From where on a load reads, from where on it reads exactly, and what an operation at now needs.
+ */
+typedef struct SeriesRange
+{
+	TimestampTz load_from;
+	TimestampTz exact_from;
+	TimestampTz needed;
+} SeriesRange;
+
+extern SeriesRange rolling_range(const SeriesRule *rule, TimestampTz now);
+extern SeriesRange refill_range(const SeriesRule *rule, TimestampTz now);
+extern SeriesRange carry_range(SeriesRule *rule, TimestampTz now);
 
 /* Functions in carry.c */
 extern void
@@ -86,7 +91,7 @@ extern TimestampTz carry_phase_end(SeriesRule *rule, TimestampTz start);
 extern void carry_visit_periods(SeriesRule *rule, const CounterSlot *slots, int count,
 								TimestampTz now, CarryPeriodVisitor visit, void *arg);
 
-/* How long a bucket of a window is; see bucket.c. */
+/* How long a bucket of a window is; see rolling.c. */
 extern int64 window_bucket_us(int64 window_us);
 
 #endif /* XAVIER_QUOTA_BALANCE_BALANCE_H */

@@ -539,12 +539,13 @@ claim_answer(const CarryRule *rule, const CarryBalance *balance, SeriesClaim *cl
 	claim->granted = balance_sum(balance->grants, rule->history.grant_count);
 }
 
+/* What is used and held in all phases of its period. */
 static void
-claim_add_period(const SeriesState *state, TimestampTz from, TimestampTz until, SeriesClaim *claim)
+claim_add_period(const SeriesState *state, TimestampTz start, SeriesClaim *claim)
 {
 	for (int i = 0; i < state->count; i++)
 	{
-		if (state->slots[i].start < from || state->slots[i].start > until)
+		if (state->slots[i].start < start || state->slots[i].start >= claim->period_end)
 			continue;
 		claim->used += state->slots[i].used;
 		claim->held += state->slots[i].held;
@@ -605,7 +606,7 @@ carry_assess(const SeriesRule *base, const SeriesState *state, SeriesClaim *clai
 
 			claim_answer(rule, &without, claim);
 			claim->used = without.used;
-			claim_add_period(state, phase->period_start, phase->start, claim);
+			claim_add_period(state, phase->period_start, claim);
 			claim->limit += claim->used + claim->held;
 			claim->fits = claim->request == 0 || claim->used + claim->held + claim->request <=
 													 claim->limit + claim->overdraft;
@@ -771,16 +772,16 @@ carry_visit_periods(SeriesRule *base, const CounterSlot *slots, int count, Times
  *		Where a load begins: where the limit first carried something, or at the period of
  *		a clock that is before that; and what an operation at now needs: its own phase.
  */
-void
-carry_range(SeriesRule *base, TimestampTz now, TimestampTz *load_from, TimestampTz *needed)
+SeriesRange
+carry_range(SeriesRule *base, TimestampTz now)
 {
 	CarryRule *rule = (CarryRule *) base;
+	TimestampTz from = rule->history.begin;
 	TimestampTz end;
 
-	*needed = carry_slot_start(base, now);
-	*load_from = rule->history.begin;
-	if (now < rule->history.begin)
-		carry_period(rule, now, load_from, &end);
+	if (now < from)
+		carry_period(rule, now, &from, &end);
+	return (SeriesRange){from, from, carry_slot_start(base, now)};
 }
 
 static int

@@ -22,13 +22,14 @@
  * Everything is in integers: debts are counted in parts of a millionth, so many that
  * a whole number of them flows back in a microsecond.
  *
- * A negative adjustment counts for nothing: what it would give back flows back anyway, and
- * it may not hide what is used beside it. Where the buckets are hours, whose sums come from
- * the roll-up, it counts as if it came last in its hour.
+ * A negative adjustment pays off what is owed, and no more: what it would pay in its own
+ * bucket is not counted there, since it may have come before what it would pay for. Where
+ * the buckets are hours, whose sums come from the roll-up, it counts as if it came last.
  *
- * Caveats: a load reads a multiple of the time in which all that may be owed flows back.
- * Of a debt that facts had made before (a charge of very many bursts at once) it knows
- * nothing, where memory remembers.
+ * A load reads some such times of rows, and before that the hours of 64 of them: so what
+ * is owed after a load is never less than it is, and more only where the bucket has been
+ * kept nearly empty for long. Caveat: of a debt above the burst that facts had made before
+ * (a charge of many bursts at once), it may miss what flows back in an hour.
  */
 #include "postgres.h"
 
@@ -45,17 +46,20 @@ typedef struct RefillRule
 	int64 rate;      /* parts that flow back in a microsecond */
 	int64 window_us; /* in which the burst flows back */
 	int64 bucket_us;
+	int128 most; /* that may be owed, in parts: the burst and the overdraft */
 } RefillRule;
+
+/*
+ * A load reads exactly twice the time in which what may be owed flows back, or more where
+ * that is short, and much more by the hour.
+ */
+#define EXACT_WINDOWS 2
+#define EXACT_WINDOWS_MAX 16
+#define EXACT_US USECS_PER_HOUR
+#define LOAD_WINDOWS 64
 
 /* Nothing is looked for longer ago: 2000 years. */
 #define RANGE_MAX_US (INT64CONST(2000) * 366 * USECS_PER_DAY)
-
-/* A load reads at least twice the time in which what may be owed flows back. */
-#define LOAD_WINDOWS 2
-/* Where the roll-up has the buckets, and where they are few, it reads more. */
-#define LOAD_WINDOWS_OF_HOURS 8
-#define LOAD_WINDOWS_MAX 64
-#define LOAD_SHORT_US USECS_PER_HOUR
 
 /* What a series keeps beside its slots. */
 typedef struct RefillOpening
@@ -123,15 +127,61 @@ refill_open(const SeriesRule *rule pg_attribute_unused(), SeriesState *state)
 	state->matters_from = DT_NOEND;
 }
 
+/*
+ * refill_look_back
+ *		Finds a bound of the debt at the floor from what the hours before it add up to.
+ *
+ * Before them as much may have been owed as ever may. What an hour adds has flowed back at
+ * its end but for that much, unless facts have made more; of that, all is kept that an
+ * hour does not give back.
+ */
+static void
+refill_look_back(const SeriesRule *base, SeriesState *state, TimestampTz from,
+				 const CounterSlot *hours, int count)
+{
+	const RefillRule *rule = (const RefillRule *) base;
+	RefillOpening *opening = (RefillOpening *) &state->opening;
+	int128 debt = rule->most;
+	TimestampTz at = from;
+
+	for (int i = 0; i < count; i++)
+	{
+		int128 added = parts_of(rule, hours[i].used + hours[i].held);
+		TimestampTz end = Min(hours[i].start + USECS_PER_HOUR, state->floor);
+
+		debt = Max(flow_back(rule, debt, hours[i].start - at), 0);
+		debt = Min(flow_back(rule, debt + added, end - Max(hours[i].start, at)), PARTS_MAX);
+		debt = Max(Max(debt, Min(added, rule->most)), 0);
+		at = end;
+	}
+	debt = Max(flow_back(rule, debt, state->floor - at), 0);
+	opening->before = debt;
+	opening->running = debt;
+	opening->running_at = state->floor;
+}
+
+/* What a slot adds to the debt of its own bucket, and of those before it. */
+static int128
+slot_own_parts(const RefillRule *rule, const CounterSlot *slot)
+{
+	return parts_of(rule, slot->used - slot->returned + slot->held);
+}
+
+static int128
+slot_parts(const RefillRule *rule, const CounterSlot *slot)
+{
+	return parts_of(rule, slot->used + slot->held);
+}
+
 /* Brings the debt forward over a bucket, all of whose amounts are taken to be used at its end. */
 static int128
 debt_after(const RefillRule *rule, int128 debt, const CounterSlot *slot, TimestampTz from)
 {
-	int128 added = parts_of(rule, slot->used + slot->held);
 	TimestampTz end = slot->start + rule->bucket_us;
 
 	debt = Max(flow_back(rule, debt, end - from), 0);
-	return Max(Min(debt + added, PARTS_MAX), 0);
+	debt = Min(debt + slot_parts(rule, slot), PARTS_MAX);
+	return Max(debt, slot_own_parts(rule, slot));
 }
 
 static void
@@ -158,6 +208,9 @@ refill_note(const SeriesRule *base, SeriesState *state, TimestampTz held_at, int
 	RefillOpening *opening = (RefillOpening *) &state->opening;
 	int128 added = parts_of(rule, micros);
 
+	/* A correction of before what came since may have had nothing to pay off. */
+	if (micros < 0 && held_at < opening->running_at)
+		return;
 	if (!is_counted)
 		opening->before = Min(opening->before + added, PARTS_MAX);
 	if (held_at > opening->running_at)
@@ -166,7 +219,7 @@ refill_note(const SeriesRule *base, SeriesState *state, TimestampTz held_at, int
 		opening->running_at = held_at;
 	}
 	/* One that comes late has flowed back in part by then, or not: it counts in full. */
-	opening->running = Min(opening->running + added, PARTS_MAX);
+	opening->running = Max(Min(opening->running + added, PARTS_MAX), 0);
 }
 
 /*
@@ -178,17 +231,18 @@ slots_bound(const RefillRule *rule, const SeriesState *state, TimestampTz at)
 {
 	const RefillOpening *opening = (const RefillOpening *) &state->opening;
 	int128 bound = 0;
-	int128 sum = 0;
+	int128 later = 0;
 
 	for (int i = state->count - 1; i >= 0; i--)
 	{
 		const CounterSlot *slot = &state->slots[i];
+		int128 sum = Min(later + slot_own_parts(rule, slot), PARTS_MAX);
 
-		sum = Min(sum + parts_of(rule, slot->used + slot->held), PARTS_MAX);
 		bound = Max(bound, flow_back(rule, sum, at - (slot->start + rule->bucket_us)));
+		later = Max(Min(later + slot_parts(rule, slot), PARTS_MAX), -PARTS_MAX);
 	}
-	sum = Min(sum + opening->before, PARTS_MAX);
-	return Max(bound, flow_back(rule, sum, at - state->floor));
+	later = Min(later + opening->before, PARTS_MAX);
+	return Max(bound, flow_back(rule, later, at - state->floor));
 }
 
 /* A bound of the debt at an instant, in parts. */
@@ -243,7 +297,7 @@ refill_retry_at(SeriesRule *base, const SeriesState *state, const SeriesClaim *c
 	const RefillOpening *opening = (const RefillOpening *) &state->opening;
 	int128 most =
 		parts_of(rule, (int128) claim->amount + claim->overdraft) - parts_of(rule, claim->request);
-	int128 sum = 0;
+	int128 later = 0;
 	TimestampTz at = claim->now;
 
 	if (most < 0)
@@ -251,13 +305,23 @@ refill_retry_at(SeriesRule *base, const SeriesState *state, const SeriesClaim *c
 	for (int i = state->count - 1; i >= 0; i--)
 	{
 		const CounterSlot *slot = &state->slots[i];
+		int128 sum = Min(later + slot_own_parts(rule, slot), PARTS_MAX);
 
-		sum = Min(sum + parts_of(rule, slot->used + slot->held), PARTS_MAX);
 		at = Max(at, paid_at(rule, slot->start + rule->bucket_us, sum, most));
+		later = Max(Min(later + slot_parts(rule, slot), PARTS_MAX), -PARTS_MAX);
 	}
-	sum = Min(sum + opening->before, PARTS_MAX);
-	at = Max(at, paid_at(rule, state->floor, sum, most));
+	later = Min(later + opening->before, PARTS_MAX);
+	at = Max(at, paid_at(rule, state->floor, later, most));
 	return Min(at, Max(claim->now, paid_at(rule, opening->running_at, opening->running, most)));
+}
+
+/* The start of the bucket that is some time before an instant. */
+static TimestampTz
+bucket_before(const RefillRule *rule, TimestampTz now, int128 elapsed_us)
+{
+	TimestampTz at = now - (int64) Min(elapsed_us, (int128) RANGE_MAX_US);
+
+	return at - floor_modulo(at, rule->bucket_us);
 }
 
 /*
@@ -265,29 +329,24 @@ refill_retry_at(SeriesRule *base, const SeriesState *state, const SeriesClaim *c
  *		Where a load begins, and what an operation at now needs: a row has flowed back
  *		when the burst and the overdraft could have, unless facts have made a larger debt.
  */
-void
-refill_range(const SeriesRule *base, int64 amount, int64 overdraft, TimestampTz now,
-			 TimestampTz *load_from, TimestampTz *needed)
+SeriesRange
+refill_range(const SeriesRule *base, TimestampTz now)
 {
 	const RefillRule *rule = (const RefillRule *) base;
-	int128 parts = parts_of(rule, (int128) amount + overdraft);
-	int128 window = Min(parts / rule->rate + 1, (int128) RANGE_MAX_US);
-	int128 read = window * LOAD_WINDOWS;
+	int128 window = rule->most / rule->rate + 1;
+	int128 exact = Min(window * EXACT_WINDOWS_MAX, (int128) EXACT_US);
 
-	if (rule->bucket_us >= USECS_PER_HOUR)
-		read = window * LOAD_WINDOWS_OF_HOURS;
-	else
-		read = Max(read, Min(window * LOAD_WINDOWS_MAX, LOAD_SHORT_US));
-	*needed = refill_slot_start((SeriesRule *) base, now - (int64) window);
-	*load_from = refill_slot_start((SeriesRule *) base, now - (int64) Min(read, RANGE_MAX_US));
+	return (SeriesRange){bucket_before(rule, now, window * LOAD_WINDOWS),
+						 bucket_before(rule, now, Max(window * EXACT_WINDOWS, exact)),
+						 bucket_before(rule, now, window)};
 }
 
 /*
  * refill_rule
- *		Makes the rule of a replenishing period.
+ *		Makes the rule of a replenishing period, for a limit of an amount, its burst.
  */
 SeriesRule *
-refill_rule(const Period *period)
+refill_rule(const Period *period, int64 amount, int64 overdraft)
 {
 	RefillRule *rule = palloc0(sizeof(RefillRule));
 	int64 rate_micros;
@@ -298,15 +357,16 @@ refill_rule(const Period *period)
 	divisor = greatest_common_divisor(rate_micros, length_us);
 	rule->parts = length_us / divisor;
 	rule->rate = rate_micros / divisor;
+	rule->most = parts_of(rule, (int128) amount + overdraft);
 	rule->window_us = period_window_us(period);
 	rule->bucket_us = window_bucket_us(rule->window_us);
 	rule->rule.slot_start = refill_slot_start;
 	rule->rule.is_ready = refill_is_ready;
 	rule->rule.open = refill_open;
+	rule->rule.look_back = refill_look_back;
 	rule->rule.advance = refill_advance;
 	rule->rule.note = refill_note;
 	rule->rule.assess = refill_assess;
 	rule->rule.retry_at = refill_retry_at;
-	rule->rule.ignores_corrections = rule->bucket_us < USECS_PER_HOUR;
 	return &rule->rule;
 }

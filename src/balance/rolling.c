@@ -159,11 +159,13 @@ rolling_retry_at(SeriesRule *base, const SeriesState *state, const SeriesClaim *
  *		counts. A load reads another window, for clocks that are behind, and for what is
  *		added to holds that are older.
  */
-void
-rolling_range(const SeriesRule *rule, TimestampTz now, TimestampTz *load_from, TimestampTz *needed)
+SeriesRange
+rolling_range(const SeriesRule *rule, TimestampTz now)
 {
-	*needed = rolling_oldest((const RollingRule *) rule, now);
-	*load_from = *needed - ((const RollingRule *) rule)->reach_us;
+	TimestampTz oldest = rolling_oldest((const RollingRule *) rule, now);
+	TimestampTz from = oldest - ((const RollingRule *) rule)->reach_us;
+
+	return (SeriesRange){from, from, oldest};
 }
 
 /*

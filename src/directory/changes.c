@@ -497,8 +497,9 @@ collect_found(Datum *values, bool *nulls pg_attribute_unused(), void *arg)
 }
 
 /*
- * Terms of a limit that is fed by grants, or terms that were and shall not have been: what
- * was taken into the opening of a series (balance/carry.c) followed from them.
+ * Terms of a limit that is fed by grants, or terms that shall not have been: what was taken
+ * into the opening of a series (balance/carry.c) followed from them. Without grants that is
+ * never something of the running period.
  */
 static bool
 terms_are_counted(TriggerData *trigger)
@@ -515,7 +516,7 @@ terms_are_counted(TriggerData *trigger)
 	Datum arguments[2];
 	QueryScope scope;
 
-	if (!TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
 		return true;
 	arguments[0] = heap_getattr(trigger->tg_trigtuple, SPI_fnumber(desc, "root_id"), desc, &isnull);
 	arguments[1] =

@@ -3,8 +3,8 @@
  *		How limits have carried something over: their terms over time, and the grants
  *		that feed them.
  *
- * A limit carries if its terms let something roll over or overage be owed, or if there
- * is a grant for it at the level. What is left of it then follows from all that was
+ * A limit carries if its terms have ever let something roll over or overage be owed, or if
+ * there is a grant for it at the level. What is left of it then follows from all that was
  * since it first carried something; not from what was before the limit was made, or before
  * a default or a plan applied.
  */

@@ -198,7 +198,7 @@ collect_limit(Datum *values, bool *nulls, void *arg)
 	if (period_kind(limit->period) == PERIOD_ROLLING)
 		limit->rule = rolling_rule(limit->period);
 	else if (period_kind(limit->period) == PERIOD_REPLENISH)
-		limit->rule = refill_rule(limit->period);
+		limit->rule = refill_rule(limit->period, limit->amount, limit->overdraft);
 	MemoryContextSwitchTo(old);
 }
 
@@ -246,7 +246,7 @@ limits_read(const Spender *spender, SpendLimits *limits, MemoryContext context)
 			"), candidates AS ("
 			" SELECT v.position, v.account_id, v.share, v.scope, 1 AS rank, 'explicit' AS source,"
 			"  l.limit_id, l.version, l.resource, l.model, l.period, l.amount, l.overdraft, l.policy,"
-			"  l.prorated_at, l.prorated_amount, l.rollover, l.carry_overage,"
+			"  l.prorated_at, l.prorated_amount, $1 AS terms_root,"
 			"  NULL::pg_catalog.timestamptz AS applies_from"
 			" FROM levels v JOIN quota.limits l ON l.root_id = $1 AND l.account_id = v.account_id"
 			" WHERE l.child_kind IS NULL"
@@ -254,7 +254,7 @@ limits_read(const Spender *spender, SpendLimits *limits, MemoryContext context)
 			" UNION ALL"
 			" SELECT v.position, v.account_id, v.share, v.scope, 2, 'default',"
 			"  l.limit_id, l.version, l.resource, l.model, l.period, l.amount, l.overdraft, l.policy,"
-			"  l.prorated_at, l.prorated_amount, l.rollover, l.carry_overage,"
+			"  l.prorated_at, l.prorated_amount, $1,"
 			"  CASE WHEN NOT v.share THEN a.created_at END"
 			" FROM levels v JOIN accounts a ON a.account_id = v.account_id"
 			" JOIN quota.limits l ON l.root_id = $1"
@@ -263,13 +263,15 @@ limits_read(const Spender *spender, SpendLimits *limits, MemoryContext context)
 			" UNION ALL"
 			" SELECT v.position, v.account_id, v.share, v.scope, 3, 'plan',"
 			"  l.limit_id, l.version, l.resource, l.model, l.period, l.amount, l.overdraft, l.policy,"
-			"  NULL, NULL, l.rollover, l.carry_overage, v.plan_since"
+			"  NULL, NULL, 0, v.plan_since"
 			" FROM levels v JOIN quota.plan_limits l ON l.plan = v.plan)"
 			" SELECT DISTINCT ON (position, share, resource, model, period)"
 			"  account_id, share, scope, source, limit_id, version, resource, model, period,"
 			"  (amount * 1000000)::pg_catalog.int8, (overdraft * 1000000)::pg_catalog.int8, policy,"
 			"  prorated_at, (prorated_amount * 1000000)::pg_catalog.int8,"
-			"  rollover > 0 OR carry_overage, applies_from"
+			"  EXISTS (SELECT FROM quota.limit_terms t WHERE t.root_id = terms_root"
+			"   AND t.limit_id = candidates.limit_id AND (t.rollover > 0 OR t.carry_overage)),"
+			"  applies_from"
 			" FROM candidates"
 			" ORDER BY position, share, resource, model, period USING OPERATOR(quota.<), rank",
 		.argument_count = 3,
@@ -358,6 +360,7 @@ series_counter(LevelLimit *limit, const Spender *spender, uint32 root_hash, int6
 {
 	CounterSpec *counter = &limit->counter;
 	SeriesRule *rule = limit->rule;
+	SeriesRange range;
 
 	if (counter->resource == NULL || counter->key.private_id != private_id)
 	{
@@ -370,17 +373,19 @@ series_counter(LevelLimit *limit, const Spender *spender, uint32 root_hash, int6
 	counter->slot = rule->slot_start(rule, held_at);
 	if (limit->carries)
 	{
-		carry_range(rule, now, &counter->load_from, &counter->needed);
+		range = carry_range(rule, now);
 		period_bounds(limit->period, held_at, &limit->period_start, &limit->period_end);
-		return;
 	}
-	if (period_kind(limit->period) == PERIOD_ROLLING)
-		rolling_range(rule, now, &counter->load_from, &counter->needed);
 	else
-		refill_range(rule, limit->amount, limit->overdraft, now, &counter->load_from,
-					 &counter->needed);
-	limit->period_start = now - period_window_us(limit->period);
-	limit->period_end = DT_NOEND;
+	{
+		range = period_kind(limit->period) == PERIOD_ROLLING ? rolling_range(rule, now)
+															 : refill_range(rule, now);
+		limit->period_start = now - period_window_us(limit->period);
+		limit->period_end = DT_NOEND;
+	}
+	counter->load_from = range.load_from;
+	counter->exact_from = range.exact_from;
+	counter->needed = range.needed;
 }
 
 static void

@@ -38,9 +38,10 @@ typedef struct CounterSpec
 
 	/* Of a series; NULL: a plain counter, of the period from key.period_start to period_end. */
 	SeriesRule *rule;
-	TimestampTz slot;      /* that the row of the operation counts in */
-	TimestampTz load_from; /* a load reads rows from here on */
-	TimestampTz needed;    /* a state whose floor is later does not do */
+	TimestampTz slot;       /* that the row of the operation counts in */
+	TimestampTz load_from;  /* a load reads rows from here on, */
+	TimestampTz exact_from; /* and by the hour until here, where its slots begin */
+	TimestampTz needed;     /* a state whose floor is later does not do */
 } CounterSpec;
 
 typedef struct CounterTotals

@@ -156,6 +156,22 @@ claim_change_slot(EscrowClaim *claim, int64 micros)
 }
 
 /*
+ * effect_tell
+ *		Notes that the rule of a series shall be told of a correction after commit. What
+ *		comes after it, it has been told of already: then the correction is too late for
+ *		being told of in the order of time.
+ */
+static void
+effect_tell(PendingEffect *effect, const EscrowClaim *claim, int64 used)
+{
+	if (claim->rule == NULL || claim->rule->note == NULL || used == 0)
+		return;
+	effect->rule = claim->rule;
+	effect->told = used > 0 ? 0 : effect->told + used;
+	effect->told_at = claim->series.held_at;
+}
+
+/*
  * claim_apply
  *		Adds a granted request to the held amount. The part that this transaction
  *		has yet to give back moves over at commit, so that the counter never
@@ -184,6 +200,7 @@ claim_apply(EscrowClaim *claim)
 		if (slot == NULL)
 			return;
 		slot->held += claim->request;
+		effect_tell(effect, claim, claim->request);
 	}
 	effect->applied.held += claim->request - later;
 	effect->deferred.held += later;
@@ -300,15 +317,13 @@ void
 escrow_record_use(EscrowClaim *claim, int64 held, int64 used)
 {
 	PendingEffect *effect = pending_find(claim->counter, claim_slot(claim));
+	int64 above = used > held ? used - held : 0;
 	LWLock *lock = lock_when_ready(claim, LW_EXCLUSIVE);
-	int64 above;
-
-	if (used < 0 && claim->rule != NULL && claim->rule->ignores_corrections)
-		used = 0;
-	above = used > held ? used - held : 0;
 
 	effect->deferred.used += used - above;
 	effect->deferred.held -= held;
+	effect->returned += Min(used, 0);
+	effect_tell(effect, claim, used);
 	if (claim->rule == NULL)
 	{
 		effect->applied.used += above;

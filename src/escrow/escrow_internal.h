@@ -86,6 +86,12 @@ typedef struct PendingEffect
 	bool loading;           /* this entry is to publish the counter */
 	CounterTotals applied;  /* in the counter already: taken back on abort */
 	CounterTotals deferred; /* added to the counter after commit */
+	int128 returned;        /* the part of what is deferred that is below 0 by itself */
+
+	/* Of that, what the rule of a series is told of after commit, as of an instant. */
+	SeriesRule *rule;
+	int128 told;
+	TimestampTz told_at;
 } PendingEffect;
 
 extern SharedEscrow *EscrowState;

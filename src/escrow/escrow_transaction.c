@@ -11,6 +11,9 @@
  *			|----------- transaction aborts -------> the same for all entries
  *			\----------- transaction commits ------> deferred part added, unpinned
  *
+ * The rule of a series (series.h) is told of a correction after commit. What it is made of
+ * lives until the transaction ends (directory/limits.c).
+ *
  * Invariant (4), atomicity: an entry exists before its effect does, and every
  * way out of a transaction comes through these callbacks. Invariant (7): they
  * neither throw nor allocate nor do I/O.
@@ -156,6 +159,7 @@ pending_add_deferred(SharedCounter *counter, SeriesState *state)
 			continue;
 		slot->used += pending[i].deferred.used;
 		slot->held += pending[i].deferred.held;
+		slot->returned += pending[i].returned;
 	}
 }
 
@@ -187,7 +191,7 @@ escrow_has_pins(void)
  *		nobody has the counter pinned.
  */
 static void
-effect_add(const PendingEffect *effect, int128 used, int128 held)
+effect_add(const PendingEffect *effect, int128 used, int128 held, int128 returned)
 {
 	SharedCounter *counter = effect->counter;
 	SeriesState *state;
@@ -207,6 +211,7 @@ effect_add(const PendingEffect *effect, int128 used, int128 held)
 	{
 		slot->used += used;
 		slot->held += held;
+		slot->returned += returned;
 	}
 	else if (effect->slot >= state->matters_from)
 		counter->epoch = EPOCH_NEVER;
@@ -236,10 +241,13 @@ pending_finish(int first, bool commit)
 			LWLockAcquire(lock, LW_EXCLUSIVE);
 			locked = lock;
 		}
+		if (commit && effect->told != 0)
+			effect->rule->note(effect->rule, counter_state(counter), effect->told_at,
+							   (int64) Max(effect->told, -(int128) MICROS_MAX), true);
 		if (commit)
-			effect_add(effect, effect->deferred.used, effect->deferred.held);
+			effect_add(effect, effect->deferred.used, effect->deferred.held, effect->returned);
 		else
-			effect_add(effect, -effect->applied.used, -effect->applied.held);
+			effect_add(effect, -effect->applied.used, -effect->applied.held, 0);
 		counter_unpin(counter, effect->pins);
 		if (effect->loading)
 		{
@@ -305,6 +313,13 @@ pending_hand_up(int first, int level)
 			pending[above].applied.held += effect->applied.held;
 			pending[above].deferred.used += effect->deferred.used;
 			pending[above].deferred.held += effect->deferred.held;
+			pending[above].returned += effect->returned;
+			if (effect->told != 0)
+			{
+				pending[above].rule = effect->rule;
+				pending[above].told += effect->told;
+				pending[above].told_at = effect->told_at;
+			}
 		}
 		else
 		{

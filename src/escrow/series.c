@@ -102,5 +102,6 @@ series_slot(SeriesState *state, const SeriesRule *rule, TimestampTz start)
 	slot->start = start;
 	slot->used = 0;
 	slot->held = 0;
+	slot->returned = 0;
 	return slot;
 }

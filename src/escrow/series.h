@@ -26,6 +26,7 @@ typedef struct CounterSlot
 	TimestampTz start;
 	int128 used;
 	int128 held;
+	int128 returned; /* what corrections took off used, as far as that is known; not above 0 */
 } CounterSlot;
 
 /* What a rule keeps of the time before the first slot. */
@@ -46,11 +47,12 @@ typedef struct SeriesState
 /* What a rule is asked, and what it answers; see EscrowClaim. */
 typedef struct SeriesClaim
 {
-	TimestampTz now;     /* of the operation */
-	TimestampTz held_at; /* of the row; the same unless it is older */
-	TimestampTz slot;    /* start of the slot that held_at is in */
-	int64 request;       /* >= 0 */
-	int64 amount;        /* of the limit */
+	TimestampTz now;        /* of the operation */
+	TimestampTz held_at;    /* of the row; the same unless it is older */
+	TimestampTz slot;       /* start of the slot that held_at is in */
+	TimestampTz period_end; /* of the period that it is in, if there are periods */
+	int64 request;          /* >= 0 */
+	int64 amount;           /* of the limit */
 	int64 overdraft;
 
 	/* answers */
@@ -80,6 +82,12 @@ struct SeriesRule
 	bool (*is_ready)(const SeriesRule *rule, const SeriesState *state, TimestampTz now);
 	/* Sets the opening of a state whose rows before its floor do not matter. (*) */
 	void (*open)(const SeriesRule *rule, SeriesState *state);
+	/*
+	 * Is told by a load what the hours before the floor add up to, from an instant on;
+	 * NULL: does not care. They are as slots, in used.
+	 */
+	void (*look_back)(const SeriesRule *rule, SeriesState *state, TimestampTz from,
+					  const CounterSlot *hours, int count);
 	/* Takes all before an instant into the opening; it becomes the floor. (*) */
 	void (*advance)(const SeriesRule *rule, SeriesState *state, TimestampTz until);
 	/* Takes into the opening what is long past at an instant; NULL: nothing. (*) */
@@ -87,7 +95,7 @@ struct SeriesRule
 	/*
 	 * Is told of an amount that was added to a state, and whether that has it in a slot or
 	 * its opening; by a load in the order of time, of what the roll-up has of an hour as of
-	 * its end. NULL: does not care. (*)
+	 * its end; of a correction, below 0, after commit. NULL: does not care. (*)
 	 */
 	void (*note)(const SeriesRule *rule, SeriesState *state, TimestampTz held_at, int64 micros,
 				 bool is_counted);
@@ -98,8 +106,6 @@ struct SeriesRule
 	 * happened, infinity if there is none.
 	 */
 	TimestampTz (*retry_at)(SeriesRule *rule, const SeriesState *state, const SeriesClaim *claim);
-	/* Whether amounts below zero count for nothing. */
-	bool ignores_corrections;
 };
 
 /* Functions in series.c */

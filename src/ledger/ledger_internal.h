@@ -68,14 +68,21 @@ typedef struct NotedRow
 	int64 micros;
 } NotedRow;
 
+/* Slots, ascending by start. */
+typedef struct SlotList
+{
+	int count;
+	int space;
+	CounterSlot *slots;
+} SlotList;
+
 /* A counter being computed from the tables. What it gathers is in a context of its own. */
 typedef struct LoadTarget
 {
 	CounterLoad *load;
 	MemoryContext context;
-	int slot_count;
-	int slot_space;
-	CounterSlot *slots; /* of a series, ascending by start */
+	SlotList slots; /* of a series */
+	SlotList hours; /* before them */
 	int row_count;
 	int row_space;
 	NotedRow *rows; /* if its rule wants to be told */

@@ -235,6 +235,7 @@ numeric_to_micros(Numeric numeric)
 typedef struct RollupState
 {
 	LoadTarget *target;
+	bool coarse; /* the hours are before all slots */
 	int edge_count;
 	int edge_space;
 	TimestampTz *edges; /* hours that are not all in one slot, ascending */
@@ -273,7 +274,7 @@ load_collect_rollup(Datum *values, bool *nulls, void *arg)
 		return;
 	if (nulls[2])
 		load_add(state->target, hour, numeric_to_micros(DatumGetNumeric(values[1])), 0);
-	else if (load_hour_is_whole(spec, hour))
+	else if (state->coarse || load_hour_is_whole(spec, hour))
 		load_add_hour(state->target, hour, numeric_to_micros(DatumGetNumeric(values[1])));
 	else
 		rollup_add_edge(state, hour);
@@ -282,10 +283,11 @@ load_collect_rollup(Datum *values, bool *nulls, void *arg)
 /*
  * load_rollup
  *		Adds what the roll-up has of whole hours. Of a series, what it has of hours
- *		that are in more than one slot is read from the events instead.
+ *		that are in more than one slot is read from the events instead, unless they are
+ *		before all slots: coarse.
  */
 static void
-load_rollup(QueryScope *scope, LoadTarget *target, HourRange hours)
+load_rollup(QueryScope *scope, LoadTarget *target, HourRange hours, bool coarse)
 {
 	static PreparedQuery query = {
 		.text = "SELECT model, pg_catalog.sum(used), NULL FROM quota.usage_hourly"
@@ -310,7 +312,7 @@ load_rollup(QueryScope *scope, LoadTarget *target, HourRange hours)
 						 TimestampTzGetDatum(hours.first),
 						 TimestampTzGetDatum(hours.last),
 						 share ? CStringGetTextDatum(spec->key.user_id) : (Datum) 0};
-	RollupState state = {target, 0, 0, NULL};
+	RollupState state = {target, coarse, 0, 0, NULL};
 	LoadState one = {target, 1, false};
 
 	query_run(scope, spec->rule == NULL ? &query : &query_by_hour, arguments,
@@ -329,12 +331,23 @@ load_folded(QueryScope *scope, LoadTarget *target)
 {
 	const CounterSpec *spec = target->load->spec;
 	TimestampTz start = load_start(spec);
-	HourRange hours = period_whole_hours(start, spec->period_end);
 	LoadState one = {target, 1, false};
+	HourRange hours;
 
+	if (spec->rule != NULL && spec->exact_from > start)
+	{
+		hours = period_whole_hours(start, spec->exact_from);
+		if (hours.first < hours.last)
+		{
+			load_rollup(scope, target, hours, true);
+			load_edge(scope, &one, start, hours.first);
+			start = hours.last;
+		}
+	}
+	hours = period_whole_hours(start, spec->period_end);
 	if (hours.first < hours.last && load_uses_rollup(spec))
 	{
-		load_rollup(scope, target, hours);
+		load_rollup(scope, target, hours, false);
 		load_edge(scope, &one, start, hours.first);
 		load_edge(scope, &one, hours.last, spec->period_end);
 	}

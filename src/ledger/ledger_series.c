@@ -11,6 +11,7 @@
 
 #include "datatype/timestamp.h"
 
+#include "civil.h"
 #include "ledger/ledger_internal.h"
 
 /*
@@ -37,38 +38,43 @@ load_hour_is_whole(const CounterSpec *spec, TimestampTz hour)
 		   spec->rule->slot_start(spec->rule, hour + USECS_PER_HOUR - 1);
 }
 
-/* Returns the slot that starts at an instant, an empty one if there was none. */
+/* Returns the slot of a list that starts at an instant, an empty one if there was none. */
 static CounterSlot *
-target_slot(LoadTarget *target, TimestampTz start)
+list_slot(LoadTarget *target, SlotList *list, TimestampTz start)
 {
 	int low = 0;
-	int high = target->slot_count;
+	int high = list->count;
 
 	while (low < high)
 	{
 		int middle = (low + high) / 2;
 
-		if (target->slots[middle].start < start)
+		if (list->slots[middle].start < start)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	if (low < target->slot_count && target->slots[low].start == start)
-		return &target->slots[low];
-	if (target->slot_count == target->slot_space)
+	if (low < list->count && list->slots[low].start == start)
+		return &list->slots[low];
+	if (list->count == list->space)
 	{
-		target->slot_space = Max(SERIES_SLOTS, target->slot_space * 2);
-		target->slots =
-			target->slots == NULL
-				? MemoryContextAlloc(target->context, sizeof(CounterSlot) * target->slot_space)
-				: repalloc_huge(target->slots, sizeof(CounterSlot) * (Size) target->slot_space);
+		list->space = Max(SERIES_SLOTS, list->space * 2);
+		list->slots = list->slots == NULL
+						  ? MemoryContextAlloc(target->context, sizeof(CounterSlot) * list->space)
+						  : repalloc_huge(list->slots, sizeof(CounterSlot) * (Size) list->space);
 	}
-	memmove(&target->slots[low + 1], &target->slots[low],
-			sizeof(CounterSlot) * (target->slot_count - low));
-	memset(&target->slots[low], 0, sizeof(CounterSlot));
-	target->slots[low].start = start;
-	target->slot_count++;
-	return &target->slots[low];
+	memmove(&list->slots[low + 1], &list->slots[low], sizeof(CounterSlot) * (list->count - low));
+	memset(&list->slots[low], 0, sizeof(CounterSlot));
+	list->slots[low].start = start;
+	list->count++;
+	return &list->slots[low];
+}
+
+/* Counts in the hour of an instant that is before all slots. */
+static void
+add_to_hour(LoadTarget *target, TimestampTz at, int128 used)
+{
+	list_slot(target, &target->hours, at - floor_modulo(at, USECS_PER_HOUR))->used += used;
 }
 
 static void
@@ -104,24 +110,34 @@ load_add(LoadTarget *target, TimestampTz held_at, int128 used, int128 held)
 		target->load->totals.held += held;
 		return;
 	}
-	if (used < 0 && rule->ignores_corrections)
+	if (held_at < target->load->spec->exact_from)
+	{
+		add_to_hour(target, held_at, used + held);
 		return;
-	slot = target_slot(target, rule->slot_start(rule, held_at));
+	}
+	slot = list_slot(target, &target->slots, rule->slot_start(rule, held_at));
 	slot->used += used;
 	slot->held += held;
+	slot->returned += Min(used, (int128) 0);
 	target_note(target, held_at, used + held);
 }
 
 /*
  * load_add_hour
- *		Counts what the roll-up has of an hour, all of it in one slot of a series.
+ *		Counts what the roll-up has of an hour, all of it in one slot of a series, or
+ *		before all of them.
  */
 void
 load_add_hour(LoadTarget *target, TimestampTz hour, int128 used)
 {
 	SeriesRule *rule = target->load->spec->rule;
 
-	target_slot(target, rule->slot_start(rule, hour))->used += used;
+	if (hour < target->load->spec->exact_from)
+	{
+		add_to_hour(target, hour, used);
+		return;
+	}
+	list_slot(target, &target->slots, rule->slot_start(rule, hour))->used += used;
 	target_note(target, hour + USECS_PER_HOUR, used);
 }
 
@@ -142,6 +158,7 @@ void
 load_finish(LoadTarget *target)
 {
 	const CounterSpec *spec = target->load->spec;
+	const SlotList *slots = &target->slots;
 	SeriesRule *rule = spec->rule;
 	SeriesState *state;
 
@@ -149,29 +166,31 @@ load_finish(LoadTarget *target)
 		return;
 	state = palloc0(sizeof(SeriesState));
 	target->load->state = state;
-	state->floor = spec->load_from;
+	state->floor = spec->exact_from;
 	rule->open(rule, state);
+	if (rule->look_back != NULL)
+		rule->look_back(rule, state, spec->load_from, target->hours.slots, target->hours.count);
 	if (rule->prepare != NULL)
 		rule->prepare(rule, state->floor,
-					  target->slot_count == 0
-						  ? spec->needed
-						  : Max(spec->needed, target->slots[target->slot_count - 1].start));
-	for (int i = 0; i < target->slot_count; i++)
+					  slots->count == 0 ? spec->needed
+										: Max(spec->needed, slots->slots[slots->count - 1].start));
+	for (int i = 0; i < slots->count; i++)
 	{
-		CounterSlot *slot = series_slot(state, rule, target->slots[i].start);
+		CounterSlot *slot = series_slot(state, rule, slots->slots[i].start);
 
 		if (slot == NULL)
 			elog(ERROR, "slot of a series has no place");
-		slot->used = target->slots[i].used;
-		slot->held = target->slots[i].held;
+		*slot = slots->slots[i];
 	}
 	if (rule->trim != NULL)
 		rule->trim(rule, state, spec->needed);
 	qsort(target->rows, target->row_count, sizeof(NotedRow), compare_rows);
 	for (int i = 0; i < target->row_count; i++)
 		rule->note(rule, state, target->rows[i].held_at, target->rows[i].micros, true);
-	if (target->slots != NULL)
-		pfree(target->slots);
+	if (target->slots.slots != NULL)
+		pfree(target->slots.slots);
+	if (target->hours.slots != NULL)
+		pfree(target->hours.slots);
 	if (target->rows != NULL)
 		pfree(target->rows);
 }

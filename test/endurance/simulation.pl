@@ -1131,10 +1131,11 @@ sub observe
 	set_clock($now);
 	my $sql = join ";\n", map {
 		my ($scope, $user, $amount, $at) = @{ $looks[$_] };
-		sprintf "SET xavier_quota.clock = '%s'; SELECT 'look', %d, t.* FROM %s t", instant_text($at), $_, check_sql($scope, $user, $amount)
+		# Each in a transaction of its own: what one of them has in use is not loaded again for the next.
+		sprintf "BEGIN; SET xavier_quota.clock = '%s'; SELECT 'look', %d, t.* FROM %s t; COMMIT", instant_text($at), $_, check_sql($scope, $user, $amount)
 	} 0 .. $#looks;
 	$sql .= ";\n" . forget_sql() if @looks > 3;
-	$sql .= ";\nSET xavier_quota.clock = '$world->{clock}'; SELECT 'remaining', quota.remaining('$user', '$scope')";
+	$sql .= ";\nBEGIN; SET xavier_quota.clock = '$world->{clock}'; COMMIT; BEGIN; SELECT 'remaining', quota.remaining('$user', '$scope')";
 	$sql .= ";\nSELECT 'open', h.hold_id FROM quota.holds h JOIN quota.accounts a USING (root_id) WHERE a.scope::text = '$world->{root}'";
 	my $views = chance(0.25);
 	$sql .= qq{;\nSELECT 'limit', scope, limit_id, "limit", used, held, remaining, overdraft, period_start, resets_at FROM quota.admin_limits WHERE root = '$world->{root}'} if $views;
@@ -1142,7 +1143,7 @@ sub observe
 	$sql .= ";\nSELECT 'grant', grant_id, trim_scale(remaining) FROM quota.admin_grants WHERE root = '$world->{root}'" if $grants;
 
 	my %rows = (forget => [], open => [], limit => [], grant => []);
-	push @{ $rows{ shift @$_ } }, $_ for $session->query($sql);
+	push @{ $rows{ shift @$_ } }, $_ for $session->query("$sql;\nCOMMIT");
 	my @waits;
 	for my $row (@{ $rows{look} })
 	{
@@ -1166,13 +1167,13 @@ sub observe
 # on clocks that do not go back: after a look at another time, a refusal before any hold makes it forget.
 sub forget_sql
 {
-	my @sql = sprintf "SET xavier_quota.clock = '%s'", instant_text($world->{born} - DAY);
+	my @sql = ('BEGIN', sprintf("SET xavier_quota.clock = '%s'", instant_text($world->{born} - DAY)));
 
 	for my $project (@{ $world->{projects} })
 	{
 		push @sql, map { "SELECT 'forget', quota.check_amount('$_', '$project', 'calls=1000000000,credit=1000000000') IS NULL" } @USERS;
 	}
-	return join ";\n", @sql;
+	return join ";\n", @sql, 'COMMIT';
 }
 
 # The model's rows as a look sees them that would be refused otherwise: without holds that
@@ -1310,7 +1311,7 @@ sub wait_for
 	my ($scope, $user, $amount, $at) = @$look;
 	my $retry = $verdict->{retry_at};
 	my @answers = map { told(@$_) } grep { $_->[0] ne 'forget' } $session->query(join ";\n",
-		(map { sprintf "SET xavier_quota.clock = '%s'; SELECT t.* FROM %s t", instant_text($_), check_sql($scope, $user, $amount) } $retry - 1, $retry), forget_sql(),
+		(map { sprintf "BEGIN; SET xavier_quota.clock = '%s'; SELECT t.* FROM %s t; COMMIT", instant_text($_), check_sql($scope, $user, $amount) } $retry - 1, $retry), forget_sql(),
 		"SET xavier_quota.clock = '$world->{clock}'");
 	my $what = sprintf '%s by %s in %s, refused at %s', amount_text($amount), $user, $scope, instant_text($at);
 	my @refusing = grep { $_->{passed} eq 'false' } values %{ $verdict->{levels} };

@@ -29,6 +29,7 @@ package QuotaModel;
 use strict;
 use warnings;
 
+use List::Util qw(max min);
 use Math::BigInt;
 use QuotaCalendar qw(HOUR BEFORE_ALL AFTER_ALL divide_down divide_up period_bounds window_bucket window_buckets);
 use Storable ();
@@ -298,7 +299,11 @@ sub view_refill
 	my @later = grep { $_->[0] > $at } @$counted;
 	my $debt = debt($rate, $per, $at, grep { $_->[0] <= $at } @$counted);
 	my $low = ceiling($debt, $per);
-	my $exact = !$corrected && !@later && !grep { $_->[3]{corrected} } @$counted;
+	# What is older than that, a load knows by the hour only.
+	my $window = divide_up($capacity * $per, $rate);
+	my $known = max(2 * $window, min(16 * $window, HOUR)) + $bucket;
+	my @old = grep { $_->[0] < $at - $known } @$counted;
+	my $exact = !$corrected && !@later && !@old && !grep { $_->[3]{corrected} } @$counted;
 	my $used = $low;
 	my %bounds;
 
@@ -308,9 +313,18 @@ sub view_refill
 		# added before rounding.
 		my $later = 0;
 		$later += $_->[1] + $_->[2] for grep { $_->[1] + $_->[2] > 0 } @later;
+		# After a load as much may be owed as ever may, for all that it knows of what is old. Of what
+		# facts had made more, it may miss what flows back in an hour, and in buckets of hours
+		# whether a correction downwards came first.
+		my $loose = @old ? $capacity : 0;
+		my @down = grep { $_->[1] + $_->[2] < 0 } @$counted;
+		my $missed = @old && debt($rate, $per, $at - $known, @old) > Math::BigInt->new($capacity)->bmul($per)
+		  || $bucket >= HOUR && @down;
+		# Nor does it have to know what one of them pays off in its own bucket, or before what came later.
+		$loose -= $_->[1] + $_->[2] for @down;
 		%bounds = (
-			low => $low,
-			high => ceiling($debt->copy->badd(Math::BigInt->new($later)->bmul($per))
+			low => $missed ? 0 : $low,
+			high => ceiling($debt->copy->badd(Math::BigInt->new($later + $loose)->bmul($per))
 				  ->badd(Math::BigInt->new($rate)->bmul($bucket)), $per));
 	}
 	return {
