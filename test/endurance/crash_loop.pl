@@ -79,7 +79,7 @@ sub start_server
 	$node = new_server(
 		"crash_loop_$number",
 		preload  => 'inject_commit,xavier_quota',
-		settings => "restart_after_crash = on\nxavier_quota.max_counters = 256\n");
+		settings => "restart_after_crash = on\nxavier_quota.max_counters = 256\nxavier_quota.max_series = 256\n");
 	install_checks($node);
 	$node->safe_psql(
 		'postgres', qq{
@@ -103,6 +103,12 @@ BEGIN
     PERFORM quota.set_limit('company:any', 'credit', 1000000);
     PERFORM quota.set_limit('company:any/user:*', 'credit', 1000000);
     PERFORM quota.set_limit('company:any/project:any/user:*', 'calls', 1000000);
+    -- Those that look back.
+    PERFORM quota.set_limit('company:any', 'credit', 1000000, 'rolling 30 seconds');
+    PERFORM quota.set_limit('company:any/project:any', 'credit', 1000000, '5 seconds', rollover => 2000000, rollover_periods => 4, carry_overage => true);
+    PERFORM quota.set_limit('company:any/user:*', 'calls', 1000000, 'refill 1000000 per 7 seconds up to 1000000');
+    PERFORM quota.grant_quota('company:any/project:any', 'credit', 1000, limit_id => l.limit_id)
+        FROM quota.limits l WHERE l.scope::text = 'company:any/project:any' AND l.rollover > 0;
 END \$\$;
 CREATE UNLOGGED TABLE expected (
     what text, id text, seq int, kind text, held text, charged text, short boolean);

@@ -48,6 +48,7 @@ my $node = new_server(
 	'soak', settings => qq(
 fsync = on
 xavier_quota.max_counters = @{[ $LONG ? 2048 : 400 ]}
+xavier_quota.max_series = @{[ $LONG ? 1024 : 256 ]}
 xavier_quota.max_ttl = 30
 xavier_quota.key_retention = @{[ $LONG ? 120 : 10 ]}
 autovacuum_naptime = @{[ $LONG ? '1min' : '3s' ]}

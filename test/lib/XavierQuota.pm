@@ -122,6 +122,8 @@ AS $$
             AND f.share = coalesce(c.user_id, '') AND f.resource = c.resource
             AND f.held_at >= c.period_start AND f.held_at < c.period_end
             AND (c.model = '*' OR f.model LIKE replace(regexp_replace(c.model, '([\\\\%_])', '\\\\\\1', 'g'), '*', '%'))
+        -- What falls out of a window, or has flowed back, is not a matter of adding up.
+        WHERE c.period::text !~ '^(rolling|refill) '
         GROUP BY c.scope, c.resource, c.period_start, c.limit_id, c.used, c.held
     )
     SELECT format('%s %s from %s: used %s held %s, in the ledger %s and %s',
