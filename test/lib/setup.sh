@@ -34,7 +34,8 @@ ARGUMENTS=("$@")
 # Nothing of the caller's environment decides which server is talked to.
 for name in "${!PG@}"; do unset "$name"; done
 unset name MAKEFLAGS MAKELEVEL TMPDIR
-export LC_ALL=C.UTF-8 TZ=UTC
+# Clusters of the tests get their encoding from LANG: PostgreSQL's test library unsets LC_ALL.
+export LC_ALL=C.UTF-8 LANG=C.UTF-8 TZ=UTC
 umask 022
 
 say() {
