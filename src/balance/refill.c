@@ -245,14 +245,18 @@ slots_bound(const RefillRule *rule, const SeriesState *state, TimestampTz at)
 	return Max(bound, flow_back(rule, later, at - state->floor));
 }
 
-/* A bound of the debt at an instant, in parts. */
+/*
+ * A bound of the debt at an instant, in parts. Of an instant that is before the last row,
+ * what flowed back since then had not yet: so who is late is not given what others have
+ * waited for.
+ */
 static int128
 refill_debt(const RefillRule *rule, const SeriesState *state, TimestampTz at)
 {
 	const RefillOpening *opening = (const RefillOpening *) &state->opening;
 	int128 debt = slots_bound(rule, state, at);
 
-	debt = Min(debt, flow_back(rule, opening->running, at - opening->running_at));
+	debt = Min(debt, opening->running - (int128) rule->rate * (at - opening->running_at));
 	return Max(debt, 0);
 }
 
@@ -278,16 +282,23 @@ refill_assess(const SeriesRule *base, const SeriesState *state, SeriesClaim *cla
 								   parts_of(rule, (int128) claim->amount + claim->overdraft);
 }
 
-/* The first instant at which a debt of so many parts has become at most another. */
+/* The first instant at which a debt of so many parts is at most another. */
 static TimestampTz
 paid_at(const RefillRule *rule, TimestampTz at, int128 debt, int128 most)
 {
-	int128 wait;
+	int128 above = debt - most;
+	int128 wait = above > 0 ? (above + rule->rate - 1) / rule->rate : -(-above / rule->rate);
 
-	if (debt <= most)
-		return DT_NOBEGIN;
-	wait = (debt - most + rule->rate - 1) / rule->rate;
-	return wait >= END_TIMESTAMP - at ? DT_NOEND : at + (TimestampTz) wait;
+	if (wait >= END_TIMESTAMP - at)
+		return DT_NOEND;
+	return wait <= MIN_TIMESTAMP - at ? DT_NOBEGIN : at + (TimestampTz) wait;
+}
+
+/* The same of a bucket that is not over, or a floor: before it nothing flows back. */
+static TimestampTz
+paid_after(const RefillRule *rule, TimestampTz at, int128 debt, int128 most)
+{
+	return debt <= most ? DT_NOBEGIN : paid_at(rule, at, debt, most);
 }
 
 static TimestampTz
@@ -307,11 +318,11 @@ refill_retry_at(SeriesRule *base, const SeriesState *state, const SeriesClaim *c
 		const CounterSlot *slot = &state->slots[i];
 		int128 sum = Min(later + slot_own_parts(rule, slot), PARTS_MAX);
 
-		at = Max(at, paid_at(rule, slot->start + rule->bucket_us, sum, most));
+		at = Max(at, paid_after(rule, slot->start + rule->bucket_us, sum, most));
 		later = Max(Min(later + slot_parts(rule, slot), PARTS_MAX), -PARTS_MAX);
 	}
 	later = Min(later + opening->before, PARTS_MAX);
-	at = Max(at, paid_at(rule, state->floor, later, most));
+	at = Max(at, paid_after(rule, state->floor, later, most));
 	return Min(at, Max(claim->now, paid_at(rule, opening->running_at, opening->running, most)));
 }
 

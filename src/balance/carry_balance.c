@@ -1,0 +1,207 @@
+/*
+ * carry_balance.c
+ *		What there is to use, and what is owed, as it goes from phase to phase.
+ *
+ * Nothing here allocates or throws: it runs under a lightweight lock.
+ */
+#include "postgres.h"
+
+#include "balance/carry_internal.h"
+
+static bool
+grant_is_in_effect(const CarryGrant *grant, TimestampTz at)
+{
+	return grant->effective_at <= at && at < grant->ends_at;
+}
+
+/* Takes as much of an amount as a source has. */
+static void
+take(int128 *source, int128 *amount)
+{
+	int128 taken = Min(*source, *amount);
+
+	if (taken > 0)
+	{
+		*source -= taken;
+		*amount -= taken;
+	}
+}
+
+/* Burns an amount; returns what no source covers. */
+static int128
+balance_burn(const CarryRule *rule, CarryBalance *balance, int128 amount)
+{
+	for (int i = 0; i < balance->vintage_count && amount > 0; i++)
+		take(&balance->vintages[i], &amount);
+	take(&balance->allowance, &amount);
+	for (int i = 0; i < rule->history.grant_count && amount > 0; i++)
+		take(&balance->grants[i], &amount);
+	return amount;
+}
+
+/* Counts what the rows of a phase add up to. */
+void
+balance_use(const CarryRule *rule, CarryBalance *balance, int128 amount)
+{
+	if (amount >= 0)
+		balance->debt += balance_burn(rule, balance, amount);
+	else
+	{
+		amount = -amount;
+		take(&balance->debt, &amount);
+		balance->allowance += amount;
+	}
+}
+
+int128
+balance_sum(const int128 *sources, int count)
+{
+	int128 sum = 0;
+
+	for (int i = 0; i < count; i++)
+		sum += sources[i];
+	return sum;
+}
+
+int128
+balance_available(const CarryRule *rule, const CarryBalance *balance)
+{
+	return balance_sum(balance->vintages, balance->vintage_count) + balance->allowance +
+		   balance_sum(balance->grants, rule->history.grant_count) - balance->debt;
+}
+
+/* What is unused of the period that ends becomes the youngest vintage. */
+static void
+balance_roll_over(CarryBalance *balance, const CarryTerms *terms)
+{
+	int kept = Min(balance->vintage_count, terms->rollover_periods - 1);
+	int dropped = balance->vintage_count - kept;
+	int128 excess;
+
+	if (terms->rollover == 0)
+	{
+		balance->vintage_count = 0;
+		return;
+	}
+	memmove(&balance->vintages[0], &balance->vintages[dropped], sizeof(int128) * kept);
+	balance->vintages[kept] = Max(balance->allowance, 0);
+	balance->vintage_count = kept + 1;
+	excess = balance_sum(balance->vintages, balance->vintage_count) - terms->rollover;
+	for (int i = 0; i < balance->vintage_count && excess > 0; i++)
+		take(&balance->vintages[i], &excess);
+}
+
+/* The balance of a beginning: nothing was before, and what is in effect is there in full. */
+void
+balance_begin(const CarryRule *rule, const CarryPhase *phase, CarryBalance *balance)
+{
+	memset(balance, 0, offsetof(CarryBalance, grants));
+	balance->rolled_over = 0;
+	balance->carried = 0;
+	balance->used = 0;
+	balance->allowance = phase->allowance;
+	for (int i = 0; i < rule->history.grant_count; i++)
+	{
+		const CarryGrant *grant = &rule->history.grants[i];
+
+		balance->grants[i] = grant_is_in_effect(grant, phase->start) ? grant->amount : 0;
+	}
+}
+
+/* Does what happens where a phase begins. */
+void
+balance_enter(const CarryRule *rule, const CarryPhase *phase, CarryBalance *balance)
+{
+	const CarryHistory *history = &rule->history;
+	const CarryTerms *ending = phase->ending;
+
+	if (phase->begins)
+	{
+		balance_begin(rule, phase, balance);
+		return;
+	}
+	for (int i = 0; i < history->grant_count; i++)
+	{
+		const CarryGrant *grant = &history->grants[i];
+
+		if (!grant_is_in_effect(grant, phase->start))
+			balance->grants[i] = 0;
+		else if (grant->effective_at == phase->start)
+			continue;
+		else if (ending != NULL && grant->rollover >= 0)
+			balance->grants[i] = Min(balance->grants[i], grant->rollover);
+	}
+	if (ending != NULL)
+	{
+		balance_roll_over(balance, ending);
+		if (!ending->carry_overage)
+			balance->debt = 0;
+		balance->allowance = phase->allowance;
+		balance->rolled_over = balance_sum(balance->vintages, balance->vintage_count);
+		balance->carried = balance->debt;
+		balance->used = 0;
+	}
+	for (int i = 0; i < history->grant_count; i++)
+	{
+		if (history->grants[i].effective_at == phase->start &&
+			grant_is_in_effect(&history->grants[i], phase->start))
+			balance->grants[i] = history->grants[i].amount;
+	}
+	balance->debt = balance_burn(rule, balance, balance->debt);
+}
+
+void
+balance_load(const CarryRule *rule, const SeriesState *state, const CarryPhase *phase,
+			 CarryBalance *balance)
+{
+	const CarryOpening *opening = (const CarryOpening *) &state->opening;
+
+	balance_begin(rule, phase, balance);
+	if (opening->is_begin)
+		return;
+	balance->debt = opening->debt;
+	balance->allowance = opening->allowance;
+	balance->rolled_over = opening->rolled_over;
+	balance->carried = opening->carried;
+	balance->used = opening->used;
+	balance->vintage_count = opening->vintage_count;
+	for (int i = 0; i < opening->vintage_count; i++)
+		balance->vintages[i] = opening->vintages[i];
+	for (int i = 0; i < rule->history.grant_count; i++)
+		balance->grants[i] = 0;
+	for (int i = 0; i < opening->grant_count; i++)
+	{
+		for (int j = 0; j < rule->history.grant_count; j++)
+		{
+			if (rule->history.grants[j].grant_id == opening->grants[i].grant_id)
+				balance->grants[j] = opening->grants[i].left;
+		}
+	}
+}
+
+void
+balance_save(const CarryRule *rule, const CarryBalance *balance, SeriesState *state)
+{
+	CarryOpening *opening = (CarryOpening *) &state->opening;
+
+	opening->is_begin = false;
+	opening->debt = balance->debt;
+	opening->allowance = balance->allowance;
+	opening->rolled_over = balance->rolled_over;
+	opening->carried = balance->carried;
+	opening->used = balance->used;
+	opening->vintage_count = balance->vintage_count;
+	for (int i = 0; i < balance->vintage_count; i++)
+		opening->vintages[i] = (int64) balance->vintages[i];
+	opening->grant_count = 0;
+	for (int i = 0; i < rule->history.grant_count; i++)
+	{
+		CarryGrantLeft *left = &opening->grants[opening->grant_count];
+
+		if (balance->grants[i] == 0 || opening->grant_count == GRANTS_MAX)
+			continue;
+		left->grant_id = rule->history.grants[i].grant_id;
+		left->left = (int64) balance->grants[i];
+		opening->grant_count++;
+	}
+}
