@@ -23,9 +23,6 @@ PG_FUNCTION_INFO_V1(quota_limit_levels);
 PG_FUNCTION_INFO_V1(quota_grant_balances);
 PG_FUNCTION_INFO_V1(quota_closed_periods);
 
-/* So many phases of a limit are looked at at once. */
-#define PHASES_AT_ONCE 256
-
 /* At most so many periods of one limit are told at once, the oldest first. */
 #define PERIODS_MAX 1000
 
@@ -236,52 +233,6 @@ put_period(const CarryPeriod *period, void *arg)
 	tuplestore_putvalues(state->result->setResult, state->result->setDesc, values, nulls);
 }
 
-/*
- * phases_read
- *		Returns what the tables say of the phases of a limit from an instant to now.
- */
-static CounterSlot *
-phases_read(SeriesRule *rule, const CounterSpec *series, TimestampTz start, TimestampTz now,
-			int *count)
-{
-	int space = PHASES_AT_ONCE;
-	CounterSlot *slots = palloc(sizeof(CounterSlot) * space);
-	CounterSpec *specs = palloc(sizeof(CounterSpec) * PHASES_AT_ONCE);
-	CounterLoad *loads = palloc(sizeof(CounterLoad) * PHASES_AT_ONCE);
-
-	for (*count = 0; start <= now;)
-	{
-		int wanted = 0;
-
-		CHECK_FOR_INTERRUPTS();
-		for (; wanted < PHASES_AT_ONCE && start <= now; wanted++)
-		{
-			specs[wanted] = *series;
-			specs[wanted].rule = NULL;
-			specs[wanted].key.period_start = start;
-			specs[wanted].period_end = carry_phase_end(rule, start);
-			memset(&loads[wanted], 0, sizeof(CounterLoad));
-			loads[wanted].spec = &specs[wanted];
-			start = specs[wanted].period_end;
-		}
-		ledger_load(loads, wanted);
-		if (*count + wanted > space)
-		{
-			space = Max(space * 2, *count + wanted);
-			slots = repalloc_huge(slots, sizeof(CounterSlot) * (Size) space);
-		}
-		for (int i = 0; i < wanted; i++)
-		{
-			CounterSlot *slot = &slots[(*count)++];
-
-			slot->start = specs[i].key.period_start;
-			slot->used = loads[i].totals.used;
-			slot->held = loads[i].totals.held;
-		}
-	}
-	return slots;
-}
-
 /* The end of as many periods from an instant on as are told at once, not after now. */
 static TimestampTz
 periods_until(const LevelLimit *limit, TimestampTz since, TimestampTz now)
@@ -322,9 +273,9 @@ quota_closed_periods(PG_FUNCTION_ARGS)
 		LevelLimit *limit = &limits->limits[i];
 		const CarryHistory *history = limit->history;
 		SeriesRule *rule = limit->rule;
-		CounterSlot *slots;
+		CounterSpec spec;
+		CounterLoad load = {.spec = &spec, .all_slots = true};
 		TimestampTz until;
-		int count;
 
 		if (!limit_is_at(limit, &spender) || period_kind(limit->period) != PERIOD_CALENDAR)
 			continue;
@@ -334,10 +285,14 @@ quota_closed_periods(PG_FUNCTION_ARGS)
 			rule = carry_rule(history);
 		}
 		until = periods_until(limit, Max(state.since, history->begin), now);
-		slots = phases_read(rule, level_limit_counter(limit, &spender, root_hash, now, now),
-							history->begin, until, &count);
+		spec = *level_limit_counter(limit, &spender, root_hash, now, now);
+		spec.rule = rule;
+		spec.load_from = spec.exact_from = history->begin;
+		spec.needed = until;
+		spec.period_end = until;
+		ledger_load(&load, 1);
 		state.limit_id = limit->limit_id;
-		carry_visit_periods(rule, slots, count, until, put_period, &state);
+		carry_visit_periods(rule, load.slots, load.slot_count, until, put_period, &state);
 	}
 	return (Datum) 0;
 }

@@ -87,7 +87,6 @@ extern SeriesRange carry_range(SeriesRule *rule, TimestampTz now);
 /* Functions in carry.c */
 extern void
 carry_grants_left(SeriesRule *rule, const SeriesState *state, TimestampTz now, int128 *left);
-extern TimestampTz carry_phase_end(SeriesRule *rule, TimestampTz start);
 extern void carry_visit_periods(SeriesRule *rule, const CounterSlot *slots, int count,
 								TimestampTz now, CarryPeriodVisitor visit, void *arg);
 

@@ -78,14 +78,10 @@ carry_slot_start(SeriesRule *base, TimestampTz at)
 	return next == 0 ? start : Max(start, rule->breaks[next - 1]);
 }
 
-/*
- * carry_phase_end
- *		Returns where the phase that starts at an instant ends.
- */
-TimestampTz
-carry_phase_end(SeriesRule *base, TimestampTz start)
+/* Returns where the phase that starts at an instant ends. */
+static TimestampTz
+phase_end(const CarryRule *rule, TimestampTz start)
 {
-	CarryRule *rule = (CarryRule *) base;
 	int next = instant_after(rule->breaks, rule->break_count, start);
 	TimestampTz period_start;
 	TimestampTz period_end;
@@ -126,7 +122,7 @@ phases_extend(CarryRule *rule, TimestampTz start)
 		rule->phase_count > 0 && start == phase.period_start ? terms_before(rule, start) : NULL;
 	phase.begins = phase.ending != NULL && start <= rule->history.begin;
 	phases_add(rule, &phase);
-	rule->end = carry_phase_end(&rule->rule, start);
+	rule->end = phase_end(rule, start);
 }
 
 void

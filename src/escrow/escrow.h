@@ -55,7 +55,10 @@ typedef struct CounterLoad
 {
 	const CounterSpec *spec;
 	CounterTotals totals;
-	SeriesState *state; /* of a series */
+	SeriesState *state; /* of a series; or, if all_slots was set, every slot by itself */
+	bool all_slots;
+	int slot_count;
+	CounterSlot *slots;
 } CounterLoad;
 
 /* A counter in shared memory, opaque outside of src/escrow. */

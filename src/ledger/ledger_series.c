@@ -152,7 +152,7 @@ compare_rows(const void *a, const void *b)
 
 /*
  * load_finish
- *		Makes the state of a series from what was gathered.
+ *		Makes the state of a series from what was gathered, or hands it over as it is.
  */
 void
 load_finish(LoadTarget *target)
@@ -164,6 +164,12 @@ load_finish(LoadTarget *target)
 
 	if (rule == NULL)
 		return;
+	if (target->load->all_slots)
+	{
+		target->load->slot_count = slots->count;
+		target->load->slots = slots->slots;
+		return;
+	}
 	state = palloc0(sizeof(SeriesState));
 	target->load->state = state;
 	state->floor = spec->exact_from;
