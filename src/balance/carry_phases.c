@@ -13,6 +13,9 @@
 
 #include "balance/carry_internal.h"
 
+/* So many phases that nobody goes through any more are kept at most. */
+#define PHASES_FORGOTTEN 256
+
 /* Returns the index of the first of ascending instants that is after one. */
 static int
 instant_after(const TimestampTz *instants, int count, TimestampTz at)
@@ -125,6 +128,16 @@ phases_extend(CarryRule *rule, TimestampTz start)
 	rule->end = phase_end(rule, start);
 }
 
+/* Drops the phases before an index, when they have become many. */
+static void
+phases_forget(CarryRule *rule, int first)
+{
+	if (first < PHASES_FORGOTTEN)
+		return;
+	rule->phase_count -= first;
+	memmove(&rule->phases[0], &rule->phases[first], sizeof(CarryPhase) * rule->phase_count);
+}
+
 void
 carry_prepare(SeriesRule *base, TimestampTz from, TimestampTz until)
 {
@@ -135,6 +148,7 @@ carry_prepare(SeriesRule *base, TimestampTz from, TimestampTz until)
 		rule->phase_count = 0;
 		phases_extend(rule, from);
 	}
+	phases_forget(rule, phase_at(rule, from));
 	while (rule->end <= until)
 	{
 		CHECK_FOR_INTERRUPTS();
