@@ -37,6 +37,20 @@ SELECT quota.settle((quota.reserve('ann', 'apollo', 'm1', '{"input_tokens": 1}')
     '{"input_tokens": 1, "output_tokens": 1}') ->> 'hold_id';
 });
 
+# Limits that look back, and at 11 o'clock holds that have expired an hour later.
+$primary->safe_psql(
+	'postgres', q{
+SELECT quota.put_resource('images', 'image', 'flow', 'Images');
+SELECT quota.put_account('company:back'), quota.put_account('company:back/project:back'), quota.put_member('company:back', 'ann');
+SET xavier_quota.clock = '2036-01-01 00:00+00';
+SELECT quota.set_limit('company:back', 'credit', 10, 'rolling 1 day'), quota.set_limit('company:back', 'calls', 10, 'refill 1 per 1 day up to 10'),
+       quota.set_limit('company:back', 'images', 10, 'day', rollover => 5);
+SELECT quota.grant_quota('company:back', 'images', 2, effective_at => '2036-01-01 00:00+00', limit_id => l.limit_id) FROM quota.limits l WHERE l.resource = 'images';
+SET xavier_quota.clock = '2036-01-01 11:00+00';
+SELECT quota.reserve_amount('ann', 'back', 'credit=8,calls=8,images=10', ttl => '1 minute');
+SELECT quota.adjust('company:back', 'credit=1,calls=1,images=1', 'used');
+});
+
 # An event as a restore brings it, that adopt() can roll up.
 $primary->safe_psql(
 	'postgres', qq{
@@ -63,6 +77,11 @@ my %questions = (
 	'estimate()' => q{SELECT quota.estimate('m1', '{"input_tokens": 1000}', 'company:acme')},
 	'price()' => q{SELECT quota.price('m1', '{"input_tokens": 1000, "output_tokens": 7}', 'company:acme')},
 	'now()' => 'SELECT quota.now()');
+for my $amount ('credit=5', 'calls=5', 'images=5', 'credit=20,calls=20,images=30')
+{
+	$questions{"check_amount() of $amount, by limits that look back"} =
+	  "BEGIN; SET LOCAL xavier_quota.clock = '2036-01-01 12:00+00'; SELECT quota.check_amount('ann', 'back', '$amount'); COMMIT";
+}
 for my $view (split /\n/,
 	$primary->safe_psql(
 		'postgres', q{SELECT oid::regclass FROM pg_class
