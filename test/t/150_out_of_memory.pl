@@ -137,6 +137,9 @@ my @calls = (
 sub exhaust
 {
 	my ($session, $name, $sql, $step) = @_;
+
+	# PostgreSQL itself warns of an allocation that fails while a subtransaction ends.
+	$session->query('SET client_min_messages = error');
 	my ($allocations, $surprises) =
 	  split /\|/, $session->query("SELECT * FROM test.exhaust(\$call\$$sql\$call\$, $step)"), 2;
 
