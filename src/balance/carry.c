@@ -197,7 +197,9 @@ carry_assess(const SeriesRule *base, const SeriesState *state, SeriesClaim *clai
 
 /*
  * carry_retry_at
- *		Goes on through the phases to come, in which nobody uses anything.
+ *		Goes on through the phases to come: first those of before what others have used
+ *		since, each of which has to be assessed for what follows, then those in which
+ *		nobody uses anything.
  */
 static TimestampTz
 carry_retry_at(SeriesRule *base, const SeriesState *state, const SeriesClaim *claim)
@@ -206,6 +208,7 @@ carry_retry_at(SeriesRule *base, const SeriesState *state, const SeriesClaim *cl
 	int next = 0;
 	int mine;
 	int first;
+	int last;
 	CarryBalance balance;
 
 	carry_prepare(base, state->floor, claim->now);
@@ -213,6 +216,20 @@ carry_retry_at(SeriesRule *base, const SeriesState *state, const SeriesClaim *cl
 	mine = phase_at(rule, carry_slot_start(base, claim->now));
 	if (first < 0 || mine < first)
 		return DT_NOEND;
+	if (claim->fits)
+		return claim->now;
+	last = state->count == 0 ? mine : phase_at(rule, state->slots[state->count - 1].start);
+	for (int i = mine + 1; i <= last; i++)
+	{
+		SeriesClaim later = *claim;
+
+		later.now = rule->phases[i].start;
+		later.slot = later.now;
+		carry_assess(base, state, &later);
+		if (later.fits)
+			return later.now;
+	}
+	last = Max(last, mine);
 	balance.grants = rule->grants[0];
 	balance_load(rule, state, &rule->phases[first], &balance);
 	for (int i = first;; i++)
@@ -221,7 +238,7 @@ carry_retry_at(SeriesRule *base, const SeriesState *state, const SeriesClaim *cl
 
 		if (i == rule->phase_count)
 		{
-			if (i > mine + PHASES_AHEAD || TIMESTAMP_NOT_FINITE(rule->end))
+			if (i > last + PHASES_AHEAD || TIMESTAMP_NOT_FINITE(rule->end))
 				return DT_NOEND;
 			phases_extend(rule, rule->end);
 		}
@@ -230,10 +247,7 @@ carry_retry_at(SeriesRule *base, const SeriesState *state, const SeriesClaim *cl
 		slot = slot_of_phase(state->slots, state->count, &next, rule->phases[i].start);
 		if (slot != NULL)
 			balance_use(rule, &balance, slot->used + slot->held);
-		/* In its own phase it is not only what is left that may refuse it. */
-		if (i == mine && claim->fits)
-			return claim->now;
-		if (i > mine && claim->request <= balance_available(rule, &balance) + claim->overdraft)
+		if (i > last && claim->request <= balance_available(rule, &balance) + claim->overdraft)
 			return rule->phases[i].start;
 	}
 }

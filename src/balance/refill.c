@@ -67,6 +67,7 @@ typedef struct RefillOpening
 	int128 before;  /* a bound of the debt at the floor */
 	int128 running; /* another, of the debt at running_at */
 	TimestampTz running_at;
+	TimestampTz corrected_at; /* of the last negative adjustment */
 } RefillOpening;
 
 StaticAssertDecl(sizeof(RefillOpening) <= sizeof(SeriesOpening),
@@ -124,6 +125,7 @@ refill_open(const SeriesRule *rule pg_attribute_unused(), SeriesState *state)
 	opening->before = 0;
 	opening->running = 0;
 	opening->running_at = state->floor;
+	opening->corrected_at = DT_NOBEGIN;
 	state->matters_from = DT_NOEND;
 }
 
@@ -208,6 +210,8 @@ refill_note(const SeriesRule *base, SeriesState *state, TimestampTz held_at, int
 	RefillOpening *opening = (RefillOpening *) &state->opening;
 	int128 added = parts_of(rule, micros);
 
+	if (micros < 0)
+		opening->corrected_at = Max(opening->corrected_at, held_at);
 	/* A correction of before what came since may have had nothing to pay off. */
 	if (micros < 0 && held_at < opening->running_at)
 		return;
@@ -224,12 +228,14 @@ refill_note(const SeriesRule *base, SeriesState *state, TimestampTz held_at, int
 
 /*
  * Returns the bound that the slots give at an instant. Slots are taken from the last to
- * the first; a bucket that is not over has flowed back nothing.
+ * the first; a bucket that is not over has flowed back nothing. At an instant before a
+ * correction, none of a bucket that is not over has paid off anything.
  */
 static int128
 slots_bound(const RefillRule *rule, const SeriesState *state, TimestampTz at)
 {
 	const RefillOpening *opening = (const RefillOpening *) &state->opening;
+	bool is_corrected_later = at < opening->corrected_at;
 	int128 bound = 0;
 	int128 later = 0;
 
@@ -239,7 +245,10 @@ slots_bound(const RefillRule *rule, const SeriesState *state, TimestampTz at)
 		int128 sum = Min(later + slot_own_parts(rule, slot), PARTS_MAX);
 
 		bound = Max(bound, flow_back(rule, sum, at - (slot->start + rule->bucket_us)));
-		later = Max(Min(later + slot_parts(rule, slot), PARTS_MAX), -PARTS_MAX);
+		later += is_corrected_later && slot->start + rule->bucket_us > at
+					 ? slot_own_parts(rule, slot)
+					 : slot_parts(rule, slot);
+		later = Max(Min(later, PARTS_MAX), -PARTS_MAX);
 	}
 	later = Min(later + opening->before, PARTS_MAX);
 	return Max(bound, flow_back(rule, later, at - state->floor));
@@ -256,7 +265,9 @@ refill_debt(const RefillRule *rule, const SeriesState *state, TimestampTz at)
 	const RefillOpening *opening = (const RefillOpening *) &state->opening;
 	int128 debt = slots_bound(rule, state, at);
 
-	debt = Min(debt, opening->running - (int128) rule->rate * (at - opening->running_at));
+	/* What has been corrected was owed until then. */
+	if (at >= opening->corrected_at)
+		debt = Min(debt, opening->running - (int128) rule->rate * (at - opening->running_at));
 	return Max(debt, 0);
 }
 
@@ -323,7 +334,8 @@ refill_retry_at(SeriesRule *base, const SeriesState *state, const SeriesClaim *c
 	}
 	later = Min(later + opening->before, PARTS_MAX);
 	at = Max(at, paid_after(rule, state->floor, later, most));
-	return Min(at, Max(claim->now, paid_at(rule, opening->running_at, opening->running, most)));
+	at = Min(at, Max(claim->now, paid_at(rule, opening->running_at, opening->running, most)));
+	return Max(at, opening->corrected_at);
 }
 
 /* The start of the bucket that is some time before an instant. */
