@@ -300,9 +300,9 @@ paid_at(const RefillRule *rule, TimestampTz at, int128 debt, int128 most)
 	int128 above = debt - most;
 	int128 wait = above > 0 ? (above + rule->rate - 1) / rule->rate : -(-above / rule->rate);
 
-	if (wait >= END_TIMESTAMP - at)
+	if (wait >= (int128) END_TIMESTAMP - at)
 		return DT_NOEND;
-	return wait <= MIN_TIMESTAMP - at ? DT_NOBEGIN : at + (TimestampTz) wait;
+	return wait <= (int128) MIN_TIMESTAMP - at ? DT_NOBEGIN : at + (TimestampTz) wait;
 }
 
 /* The same of a bucket that is not over, or a floor: before it nothing flows back. */
