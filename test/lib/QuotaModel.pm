@@ -80,6 +80,8 @@ sub set_limit
 		delete @$limit{qw(prorated_at prorated_amount)};
 		@$limit{qw(prorated_at prorated_amount)} = ($now, prorated($limit, \%before, $now)) if $prorate;
 	}
+	# Terms that are replaced at the very instant at which they were set have never been.
+	@{ $limit->{terms} } = grep { $_->{set_at} != $now } @{ $limit->{terms} };
 	push @{ $limit->{terms} }, { set_at => $now, map { $_ => $limit->{$_} } @TERMS };
 	return;
 }
