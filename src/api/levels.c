@@ -12,7 +12,6 @@
 
 #include <limits.h>
 
-#include "miscadmin.h"
 #include "utils/guc.h"
 
 #include "api/levels.h"
@@ -309,14 +308,7 @@ levels_claim(LevelSet *set, const Amount *request, Generation generation, bool h
 	if (!set->in_memory)
 		return answer;
 	claims = levels_claims(set);
-	for (;;)
-	{
-		answer = escrow_claim(set->root_hash, generation, claims, set->count, hold);
-		if (answer != ESCROW_NOT_READY)
-			break;
-		CHECK_FOR_INTERRUPTS();
-		escrow_prepare(claims, set->count);
-	}
+	answer = escrow_claim(set->root_hash, generation, claims, set->count, hold);
 	levels_take_answers(set, claims);
 	return answer;
 }

@@ -138,18 +138,24 @@ phases_forget(CarryRule *rule, int first)
 	memmove(&rule->phases[0], &rule->phases[first], sizeof(CarryPhase) * rule->phase_count);
 }
 
+/*
+ * carry_prepare
+ *		Where from is not among the phases that there are, or right after them, they
+ *		are computed afresh: somebody whose clock is far ahead may have taken all of
+ *		them into the opening since they were.
+ */
 void
 carry_prepare(SeriesRule *base, TimestampTz from, TimestampTz until)
 {
 	CarryRule *rule = (CarryRule *) base;
 
-	if (rule->phase_count == 0 || rule->phases[0].start > from)
+	if (rule->phase_count == 0 || rule->phases[0].start > from || rule->end < from)
 	{
 		rule->phase_count = 0;
 		phases_extend(rule, from);
 	}
 	phases_forget(rule, phase_at(rule, from));
-	while (rule->end <= until)
+	while (rule->end <= Max(from, until))
 	{
 		CHECK_FOR_INTERRUPTS();
 		phases_extend(rule, rule->end);

@@ -96,8 +96,7 @@ typedef enum EscrowAnswer
 {
 	ESCROW_GRANTED,
 	ESCROW_REFUSED,
-	ESCROW_STALE,    /* definitions have changed since generation was read */
-	ESCROW_NOT_READY /* a rule has to be prepared for more; see escrow_prepare() */
+	ESCROW_STALE /* definitions have changed since generation was read */
 } EscrowAnswer;
 
 /* Which definitions were read; compare with escrow_generation(). */
@@ -158,7 +157,6 @@ extern CounterCopy *escrow_copy_denied(int *count);
 /* Functions in escrow_claim.c */
 extern EscrowAnswer
 escrow_claim(uint32 root_hash, Generation generation, EscrowClaim *claims, int count, bool hold);
-extern void escrow_prepare(EscrowClaim *claims, int count);
 extern void escrow_assess(EscrowClaim *claim, const SeriesState *state);
 extern void escrow_look(EscrowClaim *claims, int count);
 extern void

@@ -45,12 +45,9 @@ claims_are_ready(const EscrowClaim *claims, int count)
 	return true;
 }
 
-/*
- * escrow_prepare
- *		Gets the rules of claims ready for the states that there are now.
- */
-void
-escrow_prepare(EscrowClaim *claims, int count)
+/* Gets the rules of claims ready for the states that there are now. */
+static void
+claims_prepare(EscrowClaim *claims, int count)
 {
 	for (int i = 0; i < count; i++)
 	{
@@ -69,6 +66,41 @@ escrow_prepare(EscrowClaim *claims, int count)
 			until = Max(until, state->slots[state->count - 1].start);
 		LWLockRelease(claim_lock(claim));
 		claim->rule->prepare(claim->rule, from, until);
+	}
+}
+
+/* Whether no definition has changed since a generation was read. */
+static bool
+generation_is_current(uint32 root_hash, Generation generation)
+{
+	Generation current = escrow_generation(root_hash);
+
+	return current.root == generation.root && current.global == generation.global;
+}
+
+/*
+ * lock_when_ready
+ *		Takes the partition's lock of claims of one root at an instant at which their
+ *		rules are ready for the series as they are; or, if a generation is given, at
+ *		which it is not current any more.
+ */
+static LWLock *
+lock_when_ready(EscrowClaim *claims, int count, LWLockMode mode, uint32 root_hash,
+				const Generation *generation)
+{
+	LWLock *lock = claim_lock(&claims[0]);
+
+	for (int turn = 0;; turn++)
+	{
+		if (turn == PREPARE_TURNS_MAX)
+			elog(ERROR, "series cannot be prepared for");
+		LWLockAcquire(lock, mode);
+		if (claims_are_ready(claims, count) ||
+			(generation != NULL && !generation_is_current(root_hash, *generation)))
+			return lock;
+		LWLockRelease(lock);
+		CHECK_FOR_INTERRUPTS();
+		claims_prepare(claims, count);
 	}
 }
 
@@ -213,36 +245,22 @@ claim_apply(EscrowClaim *claim)
  *
  * The counters are of one root and pinned by this level of subtransaction.
  * Returns ESCROW_STALE, having done nothing, if definitions have changed since
- * the generation given was read; ESCROW_NOT_READY, likewise, if a rule has to be
- * prepared for a series as it has become: prepare the claims, and claim again.
+ * the generation given was read.
  */
 EscrowAnswer
 escrow_claim(uint32 root_hash, Generation generation, EscrowClaim *claims, int count, bool hold)
 {
 	LWLock *lock;
-	Generation current;
 	bool granted = true;
 
 	if (count == 0)
-	{
-		current = escrow_generation(root_hash);
-		return current.root == generation.root && current.global == generation.global
-				   ? ESCROW_GRANTED
-				   : ESCROW_STALE;
-	}
+		return generation_is_current(root_hash, generation) ? ESCROW_GRANTED : ESCROW_STALE;
 
-	lock = &counter_partition(claims[0].counter->hash)->lock.lock;
-	LWLockAcquire(lock, LW_EXCLUSIVE);
-	current = escrow_generation(root_hash);
-	if (current.root != generation.root || current.global != generation.global)
+	lock = lock_when_ready(claims, count, LW_EXCLUSIVE, root_hash, &generation);
+	if (!generation_is_current(root_hash, generation))
 	{
 		LWLockRelease(lock);
 		return ESCROW_STALE;
-	}
-	if (!claims_are_ready(claims, count))
-	{
-		LWLockRelease(lock);
-		return ESCROW_NOT_READY;
 	}
 	for (int i = 0; i < count; i++)
 	{
@@ -285,28 +303,6 @@ escrow_count_denials(SharedCounter *const *counters, int count, bool refused, Ti
 }
 
 /*
- * lock_when_ready
- *		Takes the partition's lock of a claim at an instant at which its rule is ready.
- */
-static LWLock *
-lock_when_ready(EscrowClaim *claim, LWLockMode mode)
-{
-	LWLock *lock = claim_lock(claim);
-
-	for (int turn = 0;; turn++)
-	{
-		if (turn == PREPARE_TURNS_MAX)
-			elog(ERROR, "series cannot be prepared for");
-		LWLockAcquire(lock, mode);
-		if (claims_are_ready(claim, 1))
-			return lock;
-		LWLockRelease(lock);
-		CHECK_FOR_INTERRUPTS();
-		escrow_prepare(claim, 1);
-	}
-}
-
-/*
  * escrow_record_use
  *		Replaces held by used on the pinned counter of a claim, without a check: use is
  *		a fact. What is used above what was held counts at once, the rest moves after
@@ -318,7 +314,7 @@ escrow_record_use(EscrowClaim *claim, int64 held, int64 used)
 {
 	PendingEffect *effect = pending_find(claim->counter, claim_slot(claim));
 	int64 above = used > held ? used - held : 0;
-	LWLock *lock = lock_when_ready(claim, LW_EXCLUSIVE);
+	LWLock *lock = lock_when_ready(claim, 1, LW_EXCLUSIVE, 0, NULL);
 
 	effect->deferred.used += used - above;
 	effect->deferred.held -= held;
@@ -353,7 +349,7 @@ escrow_look(EscrowClaim *claims, int count)
 {
 	for (int i = 0; i < count; i++)
 	{
-		LWLock *lock = lock_when_ready(&claims[i], LW_SHARED);
+		LWLock *lock = lock_when_ready(&claims[i], 1, LW_SHARED, 0, NULL);
 
 		(void) claim_check(&claims[i]);
 		LWLockRelease(lock);
