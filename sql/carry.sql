@@ -135,6 +135,12 @@ SELECT pg_temp.reserve('i', 2, 6), pg_temp.reserve('j', 0.000001, 6);
 SELECT * FROM pg_temp.at(6, '2026-03-02 00:00+00', 20);
 SELECT * FROM pg_temp.at(6, '2026-03-04 00:00+00', 20);
 SELECT * FROM pg_temp.at(6, '2026-03-04 00:00+00', 20.000001);
+-- All that the third can have is used: 11 are too much for the first; on the second they would make the third owe 1; the fourth has 10.
+SELECT quota.set_limit('company:car9', 'credit', 10, 'day', rollover => 10) IS NOT NULL AS set FROM set_config('xavier_quota.clock', '2026-03-01 00:00+00', false);
+SET xavier_quota.clock = '2026-03-03 12:00+00';
+SELECT pg_temp.reserve('k', 20, 9);
+SELECT n, a.allowed, a.retry_at FROM unnest(ARRAY[10, 11]) AS n, pg_temp.at(9, '2026-03-01 12:00+00', n) AS a ORDER BY n;
+SELECT c, a.allowed FROM unnest(ARRAY['2026-03-02 12:00+00', '2026-03-03 23:59:59.999999+00', '2026-03-04 23:59:59.999999+00', '2026-03-05 00:00+00']) AS c, pg_temp.at(9, c, 11) AS a ORDER BY c;
 
 -- 7. A default rolls over from when the account is there, a plan from when the account is on it.
 SET xavier_quota.clock = '2026-03-01 00:00+00';

@@ -11,8 +11,8 @@
 \i :helpers
 \set ECHO all
 \pset null '(null)'
-SELECT count(quota.put_account(s::quota.scope)) AS accounts FROM unnest(ARRAY['company:ref', 'company:ref/project:ref', 'company:ref_day', 'company:ref_day/project:ref_day']) AS s;
-SELECT quota.put_member('company:ref', 'ref_ann'), quota.put_member('company:ref_day', 'ref_ann');
+SELECT count(quota.put_account(s::quota.scope)) AS accounts FROM unnest(ARRAY['company:ref', 'company:ref/project:ref', 'company:ref_day', 'company:ref_day/project:ref_day', 'company:ref_back', 'company:ref_back/project:ref_back']) AS s;
+SELECT quota.put_member('company:ref', 'ref_ann'), quota.put_member('company:ref_day', 'ref_ann'), quota.put_member('company:ref_back', 'ref_ann');
 SELECT quota.set_limit('company:ref', 'calls', 11, 'refill 7 per 3 seconds up to 11') AS refill \gset
 CREATE FUNCTION pg_temp.reserve(label text, calls numeric, project text DEFAULT 'ref') RETURNS text
 LANGUAGE sql AS $$ SELECT pg_temp.keep(label, quota.reserve_amount('ref_ann', project, ('calls=' || calls)::quota.amount, ttl => '7 days')) $$;
@@ -90,6 +90,13 @@ SET xavier_quota.clock = '2036-03-10 12:00:03+00';
 SELECT pg_temp.reserve('y', 7), pg_temp.reserve('x', 0.000001);
 -- Who goes ten years back finds nothing refilled: what was used since counts.
 SELECT * FROM pg_temp.at('2026-03-10 13:00+00', 11);
+-- A correction of later pays off nothing before it; a clock of before 2000 gets an answer, too.
+SELECT quota.set_limit('company:ref_back', 'calls', 10, 'refill 1 per 1 hour up to 10') IS NOT NULL AS set FROM set_config('xavier_quota.clock', '2026-03-10 00:00+00', false);
+SET xavier_quota.clock = '2026-03-10 12:00+00';
+SELECT pg_temp.reserve('p', 10, 'ref_back');
+SET xavier_quota.clock = '2026-03-10 13:00+00';
+SELECT pg_temp.brief(quota.adjust('company:ref_back', 'calls=-9', 'refund'));
+SELECT c, a.allowed, a.retry_at, a.owed FROM unnest(ARRAY['2026-03-10 12:30+00', '2026-03-10 13:00+00', '1970-01-01 00:00+00']) AS c, pg_temp.at(c, 8, 'ref_back') AS a;
 SELECT r.code, r.message, r.detail, r.hint FROM unnest(ARRAY[
     $$SELECT quota.set_limit('company:ref', 'calls', 10, 'refill 7 per 3 seconds up to 11')$$,
     $$SELECT quota.set_limit('company:ref', 'calls', 11, 'refill 7 per 3 seconds up to 11', rollover => 1)$$]) WITH ORDINALITY AS c (call, n),
