@@ -47,6 +47,10 @@ SELECT quota.set_limit('company:acme', 'calls', 50, '1 month from 2026-01-31 10:
 SELECT quota.set_limit('company:acme/user:*', 'credit', 60, policy => 'soft');
 SELECT quota.set_limit('company:acme/project:apollo/user:ann', 'credit', 55, overdraft => 5);
 SELECT quota.set_limit('user:ann', 'credit', 9);
+SELECT quota.set_limit('company:acme/project:apollo', 'calls', 20, 'month', rollover => 15, rollover_periods => 2);
+SELECT quota.set_limit('company:acme/project:apollo', 'credit', 300, 'rolling 30 days');
+SELECT quota.grant_quota('company:acme/project:apollo', 'calls', 5, expires_at => '2026-06-01', rollover => 2);
+SELECT quota.void_grant(quota.grant_quota('company:acme/project:apollo', 'calls', 50), 'a mistake');
 });
 	for my $time ('2025-11-02 08:00:00', '2026-01-15 23:59:59.999999', '2026-02-28 12:00:01',
 		'2026-03-01 00:00:00', '2026-03-20 12:00:00', '2025-12-24 18:00:00')
@@ -97,7 +101,7 @@ sub highest_id
 SELECT max(id) FROM (
     SELECT account_id FROM quota.accounts UNION ALL SELECT limit_id FROM quota.limits
     UNION ALL SELECT version FROM quota.limits UNION ALL SELECT limit_id FROM quota.plan_limits
-    UNION ALL SELECT version FROM quota.plan_limits UNION ALL SELECT card_id FROM quota.rate_cards) AS i (id)});
+    UNION ALL SELECT version FROM quota.plan_limits UNION ALL SELECT grant_id FROM quota.grants UNION ALL SELECT card_id FROM quota.rate_cards) AS i (id)});
 }
 
 # check_ledger(node, database, way, ledger, options): that all of a filled ledger is there and

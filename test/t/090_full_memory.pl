@@ -49,7 +49,7 @@ is(differences($node), '', 'counters equal the tables');
 # The same for counters that look back, which have a table of their own.
 $session->query(q{SELECT count(quota.set_limit(format('company:f%s', i)::quota.scope, 'credit', 10, 'rolling 1 hour'))
 FROM generate_series(1, 400) AS i});
-$session->query(q{SELECT count(quota.release(hold_id)) FROM quota.holds});
+$session->query(q{SELECT count(quota.release(hold_id)) FROM (SELECT hold_id FROM quota.holds LIMIT 200) h}) for 1 .. 2;
 
 sub roll
 {

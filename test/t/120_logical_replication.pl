@@ -37,6 +37,8 @@ SELECT quota.put_member('company:acme', u) FROM unnest('{ann,bob}'::text[]) u;
 SELECT quota.set_limit('company:acme', 'credit', 1000, 'lifetime');
 SELECT quota.set_limit('company:acme', 'calls', 1000);
 SELECT quota.set_limit('company:acme/user:*', 'credit', 400);
+SELECT quota.set_limit('company:acme/project:apollo', 'calls', 30, 'month', rollover => 20);
+SELECT quota.set_limit('company:acme/project:apollo', 'credit', 400, 'rolling 24 hours');
 });
 
 # use_ledger(time): every kind of call, now and at another time, and then every job. The
@@ -66,7 +68,8 @@ RESET xavier_quota.clock;
 	}
 	$session->query(
 		q{
-SELECT quota.set_limit('company:acme', 'calls', 1 + (SELECT amount FROM quota.limits WHERE resource = 'calls'));
+SELECT quota.set_limit('company:acme', 'calls', 1 + (SELECT amount FROM quota.limits WHERE resource = 'calls' AND rollover = 0));
+SELECT quota.grant_quota('company:acme/project:apollo', 'calls', 1 + (SELECT count(*) FROM quota.grants), expires_at => now() + interval '50 days');
 SELECT quota.put_member('company:acme', 'member ' || (SELECT count(*) FROM quota.members));
 CALL quota.run_maintenance();
 });
