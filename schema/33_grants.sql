@@ -132,10 +132,11 @@ BEGIN
     IF (SELECT count(*) FROM quota.grants g
         WHERE g.root_id = target.root_id AND g.account_id = target.account_id
           AND g.user_id IS NOT DISTINCT FROM target.user_id AND g.limit_id = fed
-          AND g.voided_at IS NULL AND COALESCE(g.expires_at > now, true)) >= max_grants THEN
+          AND COALESCE(LEAST(g.expires_at, g.voided_at) > grant_quota.effective_at, true)
+          AND COALESCE(g.effective_at < grant_quota.expires_at, true)) >= max_grants THEN
         RAISE EXCEPTION 'there are too many grants of limit % at "%"', fed, account
             USING ERRCODE = 'XQ301',
-                  DETAIL = format('At most %s grants that are not over can feed one limit at one level.', max_grants),
+                  DETAIL = format('At most %s grants can feed one limit at one level while this one is in effect.', max_grants),
                   HINT = 'Void those that are used up with quota.void_grant(): see state in quota.admin_grants.';
     END IF;
     new_id := nextval('quota.definition_id_seq');

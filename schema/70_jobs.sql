@@ -585,9 +585,10 @@ BEGIN
             END;
             COMMIT;
             total := total OPERATOR(pg_catalog.+) done;
-            -- These take some thousands at a time, so that no transaction grows long.
-            EXIT WHEN job OPERATOR(pg_catalog.<>) ALL (ARRAY['expire', 'periods'])
-                OR done OPERATOR(pg_catalog.<) 1000;
+            -- These take some at a time, so that no transaction grows long: as many holds as
+            -- there is room for, and so many periods.
+            EXIT WHEN done OPERATOR(pg_catalog.<)
+                CASE job WHEN 'expire' THEN 1 WHEN 'periods' THEN 5000 ELSE 9223372036854775807 END;
         END LOOP;
     END LOOP;
     PERFORM quota._end_run(run_id, total, failure);

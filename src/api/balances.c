@@ -272,18 +272,17 @@ quota_closed_periods(PG_FUNCTION_ARGS)
 	{
 		LevelLimit *limit = &limits->limits[i];
 		const CarryHistory *history = limit->history;
-		SeriesRule *rule = limit->rule;
 		CounterSpec spec;
 		CounterLoad load = {.spec = &spec, .all_slots = true};
+		SeriesRule *rule;
 		TimestampTz until;
 
 		if (!limit_is_at(limit, &spender) || period_kind(limit->period) != PERIOD_CALENDAR)
 			continue;
 		if (history == NULL)
-		{
 			history = limit_read_history(limit, &spender, state.since);
-			rule = carry_rule(history);
-		}
+		/* Not the rule that is kept: it would keep all the phases, too. */
+		rule = carry_rule(history);
 		until = periods_until(limit, Max(state.since, history->begin), now);
 		spec = *level_limit_counter(limit, &spender, root_hash, now, now);
 		spec.rule = rule;

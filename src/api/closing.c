@@ -481,8 +481,9 @@ quota_release(PG_FUNCTION_ARGS)
 /*
  * closing_expire_root
  *		Closes open holds of a root that are past their time, at most limit,
- *		passing over those that somebody is closing or prolonging right now. The
- *		root has been entered. Returns how many it closed.
+ *		passing over those that somebody is closing or prolonging right now, and no
+ *		more than there is room for the counters of. The root has been entered. Returns how
+ *		many it closed.
  */
 int
 closing_expire_root(uint32 root_hash, int64 root_id, TimestampTz now, int limit)
@@ -492,7 +493,7 @@ closing_expire_root(uint32 root_hash, int64 root_id, TimestampTz now, int limit)
 	int count = ledger_find_expired(root_hash, root_id, now, limit, &found);
 	int expired = 0;
 
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < count && !escrow_has_many_pins(); i++)
 	{
 		Closing closing = {.hold_id = found[i].id, .kind = EVENT_EXPIRED, .now = now};
 		Hold hold;

@@ -36,7 +36,7 @@ carry_open(const SeriesRule *base, SeriesState *state)
 {
 	memset(&state->opening, 0, sizeof(SeriesOpening));
 	((CarryOpening *) &state->opening)->is_begin = true;
-	state->matters_from = ((const CarryRule *) base)->history.begin;
+	state->matters_from = Min(((const CarryRule *) base)->history.begin, state->floor);
 }
 
 /* The rows of a phase, found in ascending order by a caller that keeps the index. */
@@ -142,16 +142,13 @@ carry_assess(const SeriesRule *base, const SeriesState *state, SeriesClaim *clai
 	claim->granted = 0;
 	claim->carried = 0;
 	claim->fits = claim->request == 0;
-	if (claim->slot < rule->history.begin && claim->slot < state->floor)
+	if (mine < first)
 	{
-		/* Of before the limit carried anything: past all judging. */
-		claim->limit = claim->amount;
-		claim->fits = true;
-		claim->counts = false;
+		/* Taken into the opening, or never looked at: nothing can be said, and nothing be held. */
+		if (claim->slot < rule->history.begin)
+			claim->limit = claim->amount;
 		return;
 	}
-	if (mine < first)
-		return; /* taken into the opening: nothing can be said, and nothing be held */
 
 	without.grants = rule->grants[0];
 	balance_load(rule, state, &rule->phases[first], &without);
@@ -214,10 +211,10 @@ carry_retry_at(SeriesRule *base, const SeriesState *state, const SeriesClaim *cl
 	carry_prepare(base, state->floor, claim->now);
 	first = phase_at(rule, state->floor);
 	mine = phase_at(rule, carry_slot_start(base, claim->now));
-	if (first < 0 || mine < first)
-		return DT_NOEND;
 	if (claim->fits)
 		return claim->now;
+	/* Of before the floor nothing can be said: it waits for that. */
+	mine = Max(mine, first - 1);
 	last = state->count == 0 ? mine : phase_at(rule, state->slots[state->count - 1].start);
 	for (int i = mine + 1; i <= last; i++)
 	{
@@ -317,6 +314,7 @@ carry_rule(const CarryHistory *history)
 	rule->rule.open = carry_open;
 	rule->rule.advance = carry_advance;
 	rule->rule.trim = carry_trim;
+	rule->rule.miss = carry_miss;
 	rule->rule.assess = carry_assess;
 	rule->rule.retry_at = carry_retry_at;
 	return &rule->rule;

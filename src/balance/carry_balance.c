@@ -205,3 +205,29 @@ balance_save(const CarryRule *rule, const CarryBalance *balance, SeriesState *st
 		opening->grant_count++;
 	}
 }
+
+/*
+ * carry_miss
+ *		What came too late for its phase is taken from what is left at the floor, from what
+ *		stays the longest first. It may have come to less by then, or to what is gone since:
+ *		never to more, and what it was taken from would be there no longer.
+ */
+void
+carry_miss(const SeriesRule *base, SeriesState *state, TimestampTz held_at, int64 micros)
+{
+	const CarryRule *rule = (const CarryRule *) base;
+	int128 amount = micros;
+	CarryBalance balance;
+
+	if (amount == 0 || held_at < rule->history.begin)
+		return;
+	balance.grants = rule->grants[0];
+	balance_load(rule, state, &rule->phases[phase_at(rule, state->floor)], &balance);
+	for (int i = rule->history.grant_count - 1; i >= 0; i--)
+		take(&balance.grants[i], &amount);
+	for (int i = balance.vintage_count - 1; i >= 0; i--)
+		take(&balance.vintages[i], &amount);
+	take(&balance.allowance, &amount);
+	balance.debt += amount;
+	balance_save(rule, &balance, state);
+}

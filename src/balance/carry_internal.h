@@ -89,6 +89,8 @@ extern int128 balance_available(const CarryRule *rule, const CarryBalance *balan
 extern void balance_load(const CarryRule *rule, const SeriesState *state, const CarryPhase *phase,
 						 CarryBalance *balance);
 extern void balance_save(const CarryRule *rule, const CarryBalance *balance, SeriesState *state);
+extern void
+carry_miss(const SeriesRule *base, SeriesState *state, TimestampTz held_at, int64 micros);
 
 /* Functions in carry.c */
 extern const CounterSlot *

@@ -93,17 +93,26 @@ phase_end(const CarryRule *rule, TimestampTz start)
 	return next < rule->break_count ? Min(period_end, rule->breaks[next]) : period_end;
 }
 
+/* Moves the phases to a place that has room for so many: all that there are, or more. */
+static void
+phases_make_space(CarryRule *rule, int space)
+{
+	CarryPhase *phases = MemoryContextAllocHuge(rule->context, sizeof(CarryPhase) * (Size) space);
+
+	if (rule->phases != NULL)
+	{
+		memcpy(phases, rule->phases, sizeof(CarryPhase) * (Size) rule->phase_count);
+		pfree(rule->phases);
+	}
+	rule->phases = phases;
+	rule->phase_space = space;
+}
+
 static void
 phases_add(CarryRule *rule, const CarryPhase *phase)
 {
 	if (rule->phase_count == rule->phase_space)
-	{
-		rule->phase_space = Max(8, rule->phase_space * 2);
-		rule->phases =
-			rule->phases == NULL
-				? MemoryContextAlloc(rule->context, sizeof(CarryPhase) * rule->phase_space)
-				: repalloc_huge(rule->phases, sizeof(CarryPhase) * (Size) rule->phase_space);
-	}
+		phases_make_space(rule, Max(8, rule->phase_space * 2));
 	rule->phases[rule->phase_count++] = *phase;
 }
 
@@ -128,7 +137,7 @@ phases_extend(CarryRule *rule, TimestampTz start)
 	rule->end = phase_end(rule, start);
 }
 
-/* Drops the phases before an index, when they have become many. */
+/* Drops the phases before an index, when they have become many, and the space that they took. */
 static void
 phases_forget(CarryRule *rule, int first)
 {
@@ -136,6 +145,8 @@ phases_forget(CarryRule *rule, int first)
 		return;
 	rule->phase_count -= first;
 	memmove(&rule->phases[0], &rule->phases[first], sizeof(CarryPhase) * rule->phase_count);
+	if (rule->phase_space > 4 * Max(rule->phase_count, PHASES_FORGOTTEN))
+		phases_make_space(rule, 2 * Max(rule->phase_count, PHASES_FORGOTTEN));
 }
 
 /*

@@ -203,20 +203,22 @@ refill_advance(const SeriesRule *base, SeriesState *state, TimestampTz until)
 }
 
 static void
-refill_note(const SeriesRule *base, SeriesState *state, TimestampTz held_at, int64 micros,
-			bool is_counted)
+refill_miss(const SeriesRule *base, SeriesState *state, TimestampTz held_at pg_attribute_unused(),
+			int64 micros)
+{
+	const RefillRule *rule = (const RefillRule *) base;
+	RefillOpening *opening = (RefillOpening *) &state->opening;
+
+	opening->before = Min(opening->before + parts_of(rule, micros), PARTS_MAX);
+}
+
+static void
+refill_note(const SeriesRule *base, SeriesState *state, TimestampTz held_at, int64 micros)
 {
 	const RefillRule *rule = (const RefillRule *) base;
 	RefillOpening *opening = (RefillOpening *) &state->opening;
 	int128 added = parts_of(rule, micros);
 
-	if (micros < 0)
-		opening->corrected_at = Max(opening->corrected_at, held_at);
-	/* A correction of before what came since may have had nothing to pay off. */
-	if (micros < 0 && held_at < opening->running_at)
-		return;
-	if (!is_counted)
-		opening->before = Min(opening->before + added, PARTS_MAX);
 	if (held_at > opening->running_at)
 	{
 		opening->running = Max(flow_back(rule, opening->running, held_at - opening->running_at), 0);
@@ -224,6 +226,17 @@ refill_note(const SeriesRule *base, SeriesState *state, TimestampTz held_at, int
 	}
 	/* One that comes late has flowed back in part by then, or not: it counts in full. */
 	opening->running = Max(Min(opening->running + added, PARTS_MAX), 0);
+}
+
+/* A correction of before what came since may have had nothing to pay off. */
+static void
+refill_correct(const SeriesRule *base, SeriesState *state, TimestampTz held_at, int64 micros)
+{
+	RefillOpening *opening = (RefillOpening *) &state->opening;
+
+	opening->corrected_at = Max(opening->corrected_at, held_at);
+	if (held_at >= opening->running_at)
+		refill_note(base, state, held_at, micros);
 }
 
 /*
@@ -389,6 +402,8 @@ refill_rule(const Period *period, int64 amount, int64 overdraft)
 	rule->rule.look_back = refill_look_back;
 	rule->rule.advance = refill_advance;
 	rule->rule.note = refill_note;
+	rule->rule.correct = refill_correct;
+	rule->rule.miss = refill_miss;
 	rule->rule.assess = refill_assess;
 	rule->rule.retry_at = refill_retry_at;
 	return &rule->rule;

@@ -121,6 +121,8 @@ rolling_assess(const SeriesRule *base, const SeriesState *state, SeriesClaim *cl
 		claim->fits = false;
 	else if (claim->slot >= bucket_start(claim->now, rule->bucket_us))
 		claim->fits = claim->used + claim->held <= room;
+	else if (claim->slot - rule->reach_us < state->floor)
+		claim->fits = false;
 	else
 		claim->fits =
 			rolling_sum(state, claim->slot - rule->reach_us, claim->slot + rule->reach_us, &held) +

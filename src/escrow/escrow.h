@@ -167,5 +167,6 @@ extern void escrow_copy_state(const EscrowClaim *claim, SeriesState *state);
 /* Functions in escrow_transaction.c */
 extern void escrow_note_operation(void);
 extern bool escrow_has_pins(void);
+extern bool escrow_has_many_pins(void);
 
 #endif /* XAVIER_QUOTA_ESCROW_ESCROW_H */

@@ -181,7 +181,9 @@ claim_change_slot(EscrowClaim *claim, int64 micros)
 	CounterSlot *slot = series_slot(state, claim->rule, claim->series.slot);
 
 	if (claim->rule->note != NULL)
-		claim->rule->note(claim->rule, state, claim->series.held_at, micros, slot != NULL);
+		claim->rule->note(claim->rule, state, claim->series.held_at, micros);
+	if (slot == NULL && claim->rule->miss != NULL)
+		claim->rule->miss(claim->rule, state, claim->series.held_at, micros);
 	if (slot == NULL && claim->series.slot >= state->matters_from)
 		claim->counter->epoch = EPOCH_NEVER;
 	return slot;
@@ -196,11 +198,18 @@ claim_change_slot(EscrowClaim *claim, int64 micros)
 static void
 effect_tell(PendingEffect *effect, const EscrowClaim *claim, int64 used)
 {
-	if (claim->rule == NULL || claim->rule->note == NULL || used == 0)
+	if (claim->rule == NULL || claim->rule->correct == NULL || used == 0)
 		return;
+	if (used > 0)
+	{
+		effect->told = 0;
+		effect->increased = true;
+		return;
+	}
+	effect->told += used;
+	effect->told_at =
+		effect->rule == NULL ? claim->series.held_at : Max(effect->told_at, claim->series.held_at);
 	effect->rule = claim->rule;
-	effect->told = used > 0 ? 0 : effect->told + used;
-	effect->told_at = claim->series.held_at;
 }
 
 /*

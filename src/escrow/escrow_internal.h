@@ -89,9 +89,10 @@ typedef struct PendingEffect
 	int128 returned;        /* the part of what is deferred that is below 0 by itself */
 
 	/* Of that, what the rule of a series is told of after commit, as of an instant. */
-	SeriesRule *rule;
+	SeriesRule *rule; /* NULL: of nothing */
 	int128 told;
 	TimestampTz told_at;
+	bool increased; /* something above 0 was added, too */
 } PendingEffect;
 
 extern SharedEscrow *EscrowState;

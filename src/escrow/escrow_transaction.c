@@ -185,6 +185,21 @@ escrow_has_pins(void)
 }
 
 /*
+ * escrow_has_many_pins
+ *		Says whether this transaction has a quarter of the counters of a kind pinned, or
+ *		more: then it should not pin any that it can leave to another one.
+ */
+bool
+escrow_has_many_pins(void)
+{
+	int counts[2] = {0, 0};
+
+	for (int i = 0; i < pending_count; i++)
+		counts[pending[i].counter->is_series]++;
+	return counts[false] >= escrow_counters_max / 4 || counts[true] >= escrow_series_max / 4;
+}
+
+/*
  * effect_add
  *		Adds to the counter of an entry, or to its slot. A slot that is not there has been
  *		folded, or had no place: where that matters, the tables have to be asked, once
@@ -241,9 +256,9 @@ pending_finish(int first, bool commit)
 			LWLockAcquire(lock, LW_EXCLUSIVE);
 			locked = lock;
 		}
-		if (commit && effect->told != 0)
-			effect->rule->note(effect->rule, counter_state(counter), effect->told_at,
-							   (int64) Max(effect->told, -(int128) MICROS_MAX), true);
+		if (commit && effect->rule != NULL)
+			effect->rule->correct(effect->rule, counter_state(counter), effect->told_at,
+								  (int64) Max(effect->told, -(int128) MICROS_MAX));
 		if (commit)
 			effect_add(effect, effect->deferred.used, effect->deferred.held, effect->returned);
 		else
@@ -286,6 +301,18 @@ escrow_xact_callback(XactEvent event, void *arg pg_attribute_unused())
 	}
 }
 
+/* Hands up what the rule of a series is to be told of: what was below came after. */
+static void
+effect_hand_up(const PendingEffect *effect, PendingEffect *above)
+{
+	above->told = (effect->increased ? 0 : above->told) + effect->told;
+	above->increased |= effect->increased;
+	if (effect->rule == NULL)
+		return;
+	above->told_at = above->rule == NULL ? effect->told_at : Max(above->told_at, effect->told_at);
+	above->rule = effect->rule;
+}
+
 /*
  * pending_hand_up
  *		Gives the entries from the given one on to the level above, merging those
@@ -314,12 +341,7 @@ pending_hand_up(int first, int level)
 			pending[above].deferred.used += effect->deferred.used;
 			pending[above].deferred.held += effect->deferred.held;
 			pending[above].returned += effect->returned;
-			if (effect->told != 0)
-			{
-				pending[above].rule = effect->rule;
-				pending[above].told += effect->told;
-				pending[above].told_at = effect->told_at;
-			}
+			effect_hand_up(effect, &pending[above]);
 		}
 		else
 		{

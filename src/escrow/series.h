@@ -93,12 +93,20 @@ struct SeriesRule
 	/* Takes into the opening what is long past at an instant; NULL: nothing. (*) */
 	void (*trim)(const SeriesRule *rule, SeriesState *state, TimestampTz at);
 	/*
-	 * Is told of an amount that was added to a state, and whether that has it in a slot or
-	 * its opening; by a load in the order of time, of what the roll-up has of an hour as of
-	 * its end; of a correction, below 0, after commit. NULL: does not care. (*)
+	 * Is told of an amount that was added to a state; by a load in the order of time, of what
+	 * the roll-up has of an hour as of its end. NULL: does not care. (*)
 	 */
-	void (*note)(const SeriesRule *rule, SeriesState *state, TimestampTz held_at, int64 micros,
-				 bool is_counted);
+	void (*note)(const SeriesRule *rule, SeriesState *state, TimestampTz held_at, int64 micros);
+	/*
+	 * Is told of a correction, of how much of it can be told of in the order of time: an
+	 * amount below 0, or 0; by a claim after commit. Goes with note. (*)
+	 */
+	void (*correct)(const SeriesRule *rule, SeriesState *state, TimestampTz held_at, int64 micros);
+	/*
+	 * Is told of an amount that is a fact, and too old for a slot: nobody else has it until
+	 * the series is loaded afresh. NULL: does not care. (*)
+	 */
+	void (*miss)(const SeriesRule *rule, SeriesState *state, TimestampTz held_at, int64 micros);
 	/* Answers a claim. (*) */
 	void (*assess)(const SeriesRule *rule, const SeriesState *state, SeriesClaim *claim);
 	/*

@@ -91,7 +91,8 @@ target_note(LoadTarget *target, TimestampTz held_at, int128 micros)
 				: repalloc_huge(target->rows, sizeof(NotedRow) * (Size) target->row_space);
 	}
 	target->rows[target->row_count].held_at = held_at;
-	target->rows[target->row_count++].micros = (int64) Min(micros, (int128) MICROS_MAX);
+	target->rows[target->row_count++].micros =
+		(int64) Min(Max(micros, -(int128) MICROS_MAX), (int128) MICROS_MAX);
 }
 
 /*
@@ -150,6 +151,13 @@ compare_rows(const void *a, const void *b)
 	return left->held_at < right->held_at ? -1 : left->held_at > right->held_at;
 }
 
+static void
+load_prepare(SeriesRule *rule, const SeriesState *state, TimestampTz until)
+{
+	if (rule->prepare != NULL)
+		rule->prepare(rule, state->floor, until);
+}
+
 /*
  * load_finish
  *		Makes the state of a series from what was gathered, or hands it over as it is.
@@ -176,23 +184,33 @@ load_finish(LoadTarget *target)
 	rule->open(rule, state);
 	if (rule->look_back != NULL)
 		rule->look_back(rule, state, spec->load_from, target->hours.slots, target->hours.count);
-	if (rule->prepare != NULL)
-		rule->prepare(rule, state->floor,
-					  slots->count == 0 ? spec->needed
-										: Max(spec->needed, slots->slots[slots->count - 1].start));
+	/* Slot by slot: what has been taken into the opening needs not be prepared for any more. */
 	for (int i = 0; i < slots->count; i++)
 	{
-		CounterSlot *slot = series_slot(state, rule, slots->slots[i].start);
+		CounterSlot *slot;
 
+		load_prepare(rule, state, slots->slots[i].start);
+		slot = series_slot(state, rule, slots->slots[i].start);
 		if (slot == NULL)
 			elog(ERROR, "slot of a series has no place");
 		*slot = slots->slots[i];
 	}
 	if (rule->trim != NULL)
+	{
+		load_prepare(rule, state, spec->needed);
 		rule->trim(rule, state, spec->needed);
+		load_prepare(rule, state, spec->needed);
+	}
 	qsort(target->rows, target->row_count, sizeof(NotedRow), compare_rows);
 	for (int i = 0; i < target->row_count; i++)
-		rule->note(rule, state, target->rows[i].held_at, target->rows[i].micros, true);
+	{
+		const NotedRow *row = &target->rows[i];
+
+		if (row->micros < 0)
+			rule->correct(rule, state, row->held_at, row->micros);
+		else
+			rule->note(rule, state, row->held_at, row->micros);
+	}
 	if (target->slots.slots != NULL)
 		pfree(target->slots.slots);
 	if (target->hours.slots != NULL)
