@@ -531,6 +531,19 @@ $function$;
 COMMENT ON FUNCTION quota._prorate(quota.period, timestamptz, numeric, numeric, numeric) IS
     'The amount of the running period when the amount of a limit changes within it';
 
+CREATE FUNCTION quota._running_amount(
+    period quota.period, amount numeric, prorated_at timestamptz, prorated_amount numeric)
+RETURNS numeric
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Returns: how much a limit is in the running period, which may be prorated.
+SELECT CASE WHEN prorated_amount IS NOT NULL AND quota.period_range(period, quota.now()) @> prorated_at
+            THEN prorated_amount ELSE amount END
+$function$;
+COMMENT ON FUNCTION quota._running_amount(quota.period, numeric, timestamptz, numeric) IS
+    'How much a limit is in the running period';
+
 CREATE FUNCTION quota._put_limit_terms(
     root_id bigint, limit_id bigint, period quota.period, amount numeric, rollover numeric,
     rollover_periods integer, carry_overage boolean,
@@ -693,7 +706,11 @@ BEGIN
     PERFORM quota._put_limit_terms(written.root_id, written.limit_id, written.period, written.amount,
                                    written.rollover, written.rollover_periods, written.carry_overage,
                                    written.prorated_at, written.prorated_amount);
-    IF NOT force AND written.amount + written.overdraft < existing.amount + existing.overdraft THEN
+    IF NOT force AND written.overdraft
+                     + quota._running_amount(written.period, written.amount, written.prorated_at, written.prorated_amount)
+                   < existing.overdraft
+                     + quota._running_amount(existing.period, existing.amount, existing.prorated_at, existing.prorated_amount)
+    THEN
         PERFORM quota._refuse_lowering(written.limit_id, 'quota.preview_limit()');
     END IF;
     RETURN written.limit_id;
@@ -869,7 +886,7 @@ BEGIN
                     USING ERRCODE = SQLSTATE,
                           DETAIL = concat_ws(' ', NULLIF(why, ''),
                                              format('This is limit %s of plan "%s".', ordinal, plan)),
-                          HINT = how;
+                          HINT = COALESCE(NULLIF(how, ''), 'See quota.set_limit() for what a limit is made of.');
         END;
         ids := ids || id;
     END LOOP;

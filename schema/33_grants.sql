@@ -121,6 +121,12 @@ BEGIN
             USING ERRCODE = 'XQ006',
                   HINT = 'Define it with quota.put_resource().';
     END IF;
+    IF (SELECT r.kind FROM quota.resources r WHERE r.resource = grant_quota.resource) <> 'flow' THEN
+        RAISE EXCEPTION 'resource "%" takes no grants', resource
+            USING ERRCODE = 'XQ301',
+                  DETAIL = 'What is used of it is given back: a grant would be burned, and never be there again.',
+                  HINT = 'Raise the limit itself with quota.set_limit().';
+    END IF;
     SELECT * INTO target FROM quota._limit_target(account);
 
     -- One grant at a time per account, so that they can be counted.

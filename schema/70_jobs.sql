@@ -264,7 +264,7 @@ CREATE FUNCTION quota._level_limits(root_id bigint)
 LANGUAGE sql STABLE PARALLEL UNSAFE ROWS 1000
 SET search_path = pg_catalog, pg_temp
 AS $function$
--- The calendar limits that apply at each level under a root, the nearest definition of each,
+-- The calendar limits of an hour or longer that apply at each level under a root, the nearest definition of each,
 -- and since when they can: since the limit was made, and the account that a default or a
 -- plan gives it to.
 WITH levels AS (
@@ -299,6 +299,8 @@ WITH levels AS (
     SELECT DISTINCT ON (c.account_id, c.user_id, c.resource, c.model, c.period) c.*
     FROM candidates c
     WHERE quota._limit_period_kind(c.period) = 'calendar'
+      -- Shorter ones limit how fast something goes: there would be more rows of them than of events.
+      AND (SELECT upper(r) - lower(r) >= interval '1 hour' FROM quota.period_range(c.period, quota.now()) AS r)
     ORDER BY c.account_id, c.user_id, c.resource, c.model, c.period USING OPERATOR(quota.<), c.rank
 )
 SELECT c.account_id, c.account, c.user_id, c.limit_id, c.resource, c.model, c.period,

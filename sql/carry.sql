@@ -15,8 +15,8 @@
 \set ECHO all
 \pset null ''
 SET xavier_quota.clock = '2026-03-01 00:00+00';
-SELECT count(quota.put_account(('company:car' || n)::quota.scope)) + count(quota.put_account(('company:car' || n || '/project:car' || n)::quota.scope)) AS accounts FROM generate_series(1, 9) AS n;
-SELECT count(quota.put_member(('company:car' || n)::quota.scope, 'car_ann')) AS members FROM generate_series(1, 9) AS n;
+SELECT count(quota.put_account(('company:car' || n)::quota.scope)) + count(quota.put_account(('company:car' || n || '/project:car' || n)::quota.scope)) AS accounts FROM generate_series(1, 13) AS n;
+SELECT count(quota.put_member(('company:car' || n)::quota.scope, 'car_ann')) AS members FROM generate_series(1, 13) AS n;
 CREATE FUNCTION pg_temp.reserve(label text, credits numeric, company int, ttl interval DEFAULT '7 days') RETURNS text
 LANGUAGE sql AS $$ SELECT pg_temp.keep(label, quota.reserve_amount('car_ann', 'car' || company, ('credit=' || credits)::quota.amount, ttl => ttl)) $$;
 CREATE FUNCTION pg_temp.settle(label text, credits numeric) RETURNS text
@@ -123,6 +123,21 @@ SELECT * FROM pg_temp.at(5, '2026-03-09 23:59:59.999999+00', 60);
 SELECT * FROM pg_temp.at(5, '2026-03-10 00:00+00', 60);
 SELECT * FROM pg_temp.at(5, '2026-03-20 00:00+00', 60);
 SELECT * FROM grants WHERE root = 'company:car5';
+-- What is taken back was not burned before: the one that burned stays burned.
+SELECT quota.set_limit('company:car10', 'credit', 0, 'lifetime') IS NOT NULL AS set FROM set_config('xavier_quota.clock', '2026-03-01 00:00+00', false);
+SELECT quota.grant_quota('company:car10', 'credit', 10, note => 'first') AS first, quota.grant_quota('company:car10', 'credit', 10, note => 'second') AS second \gset
+SELECT pg_temp.used(10, 10, '2026-03-02 00:00+00');
+SET xavier_quota.clock = '2026-03-03 00:00+00';
+SELECT quota.void_grant(:second, 'a mistake');
+SELECT * FROM grants WHERE root = 'company:car10';
+SELECT * FROM pg_temp.at(10, '2026-03-03 00:00+00', 10);
+-- Grants that are over, and new ones of that time: no more than can be kept are in effect together.
+SELECT quota.set_limit('company:car11', 'credit', 10, 'day') IS NOT NULL AS set FROM set_config('xavier_quota.clock', '2026-03-01 00:00+00', false);
+SELECT count(quota.grant_quota('company:car11', 'credit', 1, expires_at => '2026-03-03 00:00+00')) AS granted FROM generate_series(1, 64);
+SET xavier_quota.clock = '2026-03-05 00:00+00';
+SELECT r.code, r.detail FROM pg_temp.refused($$SELECT quota.grant_quota('company:car11', 'credit', 1, effective_at => '2026-03-02 00:00+00')$$) AS r;
+SELECT count(quota.grant_quota('company:car11', 'credit', 1, effective_at => '2026-03-03 00:00+00')) AS granted FROM generate_series(1, 64);
+SELECT * FROM pg_temp.at(11, '2026-03-05 00:00+00', 74);
 
 -- 6. 10 a day that roll over. Who holds on the second, and comes back to the first, may not use there what the second has used up.
 SELECT quota.set_limit('company:car6', 'credit', 10, 'day', rollover => 10) IS NOT NULL AS set FROM set_config('xavier_quota.clock', '2026-03-01 00:00+00', false);
@@ -141,6 +156,22 @@ SET xavier_quota.clock = '2026-03-03 12:00+00';
 SELECT pg_temp.reserve('k', 20, 9);
 SELECT n, a.allowed, a.retry_at FROM unnest(ARRAY[10, 11]) AS n, pg_temp.at(9, '2026-03-01 12:00+00', n) AS a ORDER BY n;
 SELECT c, a.allowed FROM unnest(ARRAY['2026-03-02 12:00+00', '2026-03-03 23:59:59.999999+00', '2026-03-04 23:59:59.999999+00', '2026-03-05 00:00+00']) AS c, pg_temp.at(9, c, 11) AS a ORDER BY c;
+
+-- 700 are owed at 10 a day: that takes 70 days; more than there ever is never fits.
+SELECT quota.set_limit('company:car12', 'credit', 10, 'day', carry_overage => true) IS NOT NULL AS set FROM set_config('xavier_quota.clock', '2026-03-01 00:00+00', false);
+SELECT pg_temp.used(12, 700, '2026-03-01 00:00+00');
+SELECT n, a.allowed, a.retry_at FROM unnest(ARRAY[0.000001, 10, 10.000001]) AS n, pg_temp.at(12, '2026-03-01 12:00+00', n) AS a ORDER BY n;
+SELECT c, a.allowed FROM unnest(ARRAY['2026-05-09 23:59:59.999999+00', '2026-05-10 00:00+00']) AS c, pg_temp.at(12, c) AS a;
+-- Of several limits: when the day has room, what was granted to the month is over.
+SET xavier_quota.clock = '2026-03-01 00:00+00';
+SELECT quota.set_limit('company:car13', 'credit', 20, 'month') AS month,
+       quota.set_limit('company:car13/project:car13', 'credit', 40, 'day') AS day \gset
+SELECT quota.grant_quota('company:car13', 'credit', 50, limit_id => :month, effective_at => '2026-03-10 10:00+00', expires_at => '2026-03-10 11:00+00') IS NOT NULL AS granted;
+SET xavier_quota.clock = '2026-03-10 00:00+00';
+SELECT pg_temp.reserve('l', 20, 13);
+SET xavier_quota.clock = '2026-03-10 09:00+00';
+SELECT n, v ->> 'allowed' AS allowed, (v ->> 'retry_at')::timestamptz AT TIME ZONE 'UTC' AS retry_at
+    FROM unnest(ARRAY[15, 30]) AS n, quota.check_amount('car_ann', 'car13', ('credit=' || n)::quota.amount) AS v ORDER BY n;
 
 -- 7. A default rolls over from when the account is there, a plan from when the account is on it.
 SET xavier_quota.clock = '2026-03-01 00:00+00';
@@ -182,4 +213,4 @@ SELECT * FROM pg_temp.at(8, '2026-03-15 17:00+00');
 -- A clock that goes back further than memory keeps, while what came after counts, finds nothing to hold; forward again all is as it was.
 SELECT * FROM pg_temp.at(8, '2026-03-01 01:30+00');
 SELECT * FROM pg_temp.at(8, '2026-03-15 17:00+00');
-SELECT v.* FROM generate_series(1, 9) AS n, quota.verify(('company:car' || n)::quota.scope) AS v;
+SELECT v.* FROM generate_series(1, 13) AS n, quota.verify(('company:car' || n)::quota.scope) AS v;

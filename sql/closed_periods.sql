@@ -1,7 +1,7 @@
 -- Verifies that the job periods:
 -- 1. records each period of a calendar limit that is over, once, at every level where the limit
 --    counts, from the period in which the limit was made; not those of a lifetime, of limits that
---    roll or refill, and not what is not over;
+--    roll or refill or are shorter than an hour, and not what is not over;
 -- 2. waits for holds that are open: nothing from their period on is recorded, of that level and limit;
 -- 3. adds late charges to what was recorded, and says how much came late;
 -- 4. goes on where it was after a change of the limit, under other defaults and after a drop;
@@ -19,7 +19,7 @@ SELECT quota.set_limit('company:per', 'credit', 100, '1 day') AS day,
        quota.set_limit('company:per', 'credit', 1000) AS month,
        quota.set_limit('company:per/user:*', 'credit', 60, '1 day') AS each \gset
 SELECT count(quota.set_limit('company:per', 'credit', 1000, p::quota.period)) AS others
-FROM unnest(ARRAY['lifetime', 'rolling 1 hour', 'refill 1 per second up to 1000']) AS p;
+FROM unnest(ARRAY['lifetime', 'rolling 1 hour', 'refill 1 per second up to 1000', '10 minutes']) AS p;
 CREATE TEMP VIEW closed AS
     SELECT scope, user_id, period_start::date AS starts, period_end::date AS ends, "limit", granted, used, overage, rolled_over, late, recorded_at
     FROM quota.admin_periods WHERE root = 'company:per' ORDER BY scope, period_end - period_start, period_start;

@@ -42,6 +42,13 @@ SELECT quota.set_limit('company:low', 'credit', 2, force => true) = :company AS 
 SELECT quota.set_limit('company:low', 'credit', 3) = :company AS same,
        quota.set_limit('company:low', 'credit', 3, policy => 'soft') = :company AS same;
 SELECT scope, period, "limit", used, held, state FROM quota.admin_limits WHERE root = 'company:low' ORDER BY scope, period;
+-- What the running period has counts, where it is prorated: 150 of which 140 are used.
+SELECT quota.put_account('user:low_own') IS NOT NULL AS made, quota.set_limit('user:low_own', 'credit', 200) IS NOT NULL AS set FROM set_config('xavier_quota.clock', '2026-03-01 00:00+00', false);
+SET xavier_quota.clock = '2026-03-16 12:00+00';
+SELECT quota.set_limit('user:low_own', 'credit', 100, prorate => true) IS NOT NULL AS set, quota.adjust('user:low_own', 'credit=140', 'used') ->> 'state' AS state;
+SELECT r.code, r.message, r.detail FROM pg_temp.refused($$SELECT quota.set_limit('user:low_own', 'credit', 110)$$) AS r;  -- fails
+SELECT quota.set_limit('user:low_own', 'credit', 140) IS NOT NULL AS set;
+SELECT "limit", used, state FROM quota.admin_limits WHERE root = 'user:low_own';
 
 -- 3.
 SELECT quota.put_plan('low', '[{"resource": "calls", "amount": 10}, {"resource": "credit", "amount": 80, "overdraft": 10}]');

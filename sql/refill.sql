@@ -11,8 +11,8 @@
 \i :helpers
 \set ECHO all
 \pset null '(null)'
-SELECT count(quota.put_account(s::quota.scope)) AS accounts FROM unnest(ARRAY['company:ref', 'company:ref/project:ref', 'company:ref_day', 'company:ref_day/project:ref_day', 'company:ref_back', 'company:ref_back/project:ref_back']) AS s;
-SELECT quota.put_member('company:ref', 'ref_ann'), quota.put_member('company:ref_day', 'ref_ann'), quota.put_member('company:ref_back', 'ref_ann');
+SELECT count(quota.put_account(s::quota.scope)) AS accounts FROM unnest(ARRAY['company:ref', 'company:ref/project:ref', 'company:ref_day', 'company:ref_day/project:ref_day', 'company:ref_back', 'company:ref_back/project:ref_back', 'company:ref_both', 'company:ref_both/project:ref_both']) AS s;
+SELECT quota.put_member('company:ref', 'ref_ann'), quota.put_member('company:ref_day', 'ref_ann'), quota.put_member('company:ref_back', 'ref_ann'), quota.put_member('company:ref_both', 'ref_ann');
 SELECT quota.set_limit('company:ref', 'calls', 11, 'refill 7 per 3 seconds up to 11') AS refill \gset
 CREATE FUNCTION pg_temp.reserve(label text, calls numeric, project text DEFAULT 'ref') RETURNS text
 LANGUAGE sql AS $$ SELECT pg_temp.keep(label, quota.reserve_amount('ref_ann', project, ('calls=' || calls)::quota.amount, ttl => '7 days')) $$;
@@ -97,6 +97,20 @@ SELECT pg_temp.reserve('p', 10, 'ref_back');
 SET xavier_quota.clock = '2026-03-10 13:00+00';
 SELECT pg_temp.brief(quota.adjust('company:ref_back', 'calls=-9', 'refund'));
 SELECT c, a.allowed, a.retry_at, a.owed FROM unnest(ARRAY['2026-03-10 12:30+00', '2026-03-10 13:00+00', '1970-01-01 00:00+00']) AS c, pg_temp.at(c, 8, 'ref_back') AS a;
+-- So is one that is followed by more, in one transaction.
+SELECT quota.set_limit('company:ref_both', 'calls', 10, 'refill 1 per 1 hour up to 10') IS NOT NULL AS set FROM set_config('xavier_quota.clock', '2026-03-10 00:00+00', false);
+SET xavier_quota.clock = '2026-03-10 12:00+00';
+SELECT pg_temp.reserve('q', 10, 'ref_both');
+SET xavier_quota.clock = '2026-03-10 12:00:10+00';
+BEGIN;
+SELECT pg_temp.brief(quota.adjust('company:ref_both', 'calls=-10', 'refund'));
+SAVEPOINT one;
+SELECT pg_temp.brief(quota.adjust('company:ref_both', 'calls=0.000001', 'again'));
+RELEASE SAVEPOINT one;
+COMMIT;
+SELECT c, a.allowed, a.retry_at FROM unnest(ARRAY['2026-03-10 12:00:05+00', '2026-03-10 12:00:10+00']) AS c, pg_temp.at(c, 9, 'ref_both') AS a;
+SELECT quota.reload('company:ref_both');
+SELECT c, a.allowed, a.retry_at FROM unnest(ARRAY['2026-03-10 12:00:05+00', '2026-03-10 12:00:10+00']) AS c, pg_temp.at(c, 9, 'ref_both') AS a;
 SELECT r.code, r.message, r.detail, r.hint FROM unnest(ARRAY[
     $$SELECT quota.set_limit('company:ref', 'calls', 10, 'refill 7 per 3 seconds up to 11')$$,
     $$SELECT quota.set_limit('company:ref', 'calls', 11, 'refill 7 per 3 seconds up to 11', rollover => 1)$$]) WITH ORDINALITY AS c (call, n),

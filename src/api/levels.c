@@ -19,6 +19,9 @@
 #include "ledger/ledger.h"
 #include "model_pattern.h"
 
+/* So often all limits are asked again when each of them would let a request pass. */
+#define RETRY_TURNS_MAX 32
+
 static int max_open_holds = 100000;
 
 /* The limit on open holds is a setting, and goes unsaid where it is kept. */
@@ -592,23 +595,77 @@ level_retry_at(const Level *level, TimestampTz now)
 }
 
 /*
+ * level_fits_from
+ *		Returns the first instant, from one on, at which a request that is made then fits,
+ *		if nothing else happens.
+ */
+static TimestampTz
+level_fits_from(const Level *level, TimestampTz at)
+{
+	EscrowClaim claim = level->claim;
+	SeriesRule *rule = claim.rule;
+	SeriesState *state = level->state;
+	TimestampTz fits_from = at;
+	TimestampTz start;
+
+	if (rule == NULL)
+		return claim.fits ? at : Max(at, level->limit.period_end);
+	if (state == NULL)
+	{
+		state = palloc(sizeof(SeriesState));
+		escrow_copy_state(&claim, state);
+	}
+	claim.series.now = at;
+	claim.series.held_at = at;
+	claim.series.slot = rule->slot_start(rule, at);
+	if (level->limit.carries)
+		period_bounds(level->limit.period, at, &start, &claim.series.period_end);
+	if (rule->prepare != NULL)
+		rule->prepare(rule, state->floor,
+					  state->count == 0 ? at : Max(at, state->slots[state->count - 1].start));
+	escrow_assess(&claim, state);
+	if (!claim.fits)
+		fits_from = Max(at, rule->retry_at(rule, state, &claim.series));
+	if (state != level->state)
+		pfree(state);
+	return fits_from;
+}
+
+/*
  * levels_retry_at
- *		Returns the instant at which every refusing limit lets the request pass, or
- *		infinity if waiting cannot help: one never does, or is too small even then.
+ *		Returns the instant at which every limit lets the request pass, or infinity if
+ *		waiting cannot help: one never does, or is too small even then.
+ *
+ * When the last of those that refuse now has room, another one may have it no more: a
+ * grant has ended. So all are asked again, until they agree.
  */
 TimestampTz
 levels_retry_at(const LevelSet *set)
 {
-	TimestampTz latest = DT_NOBEGIN;
+	TimestampTz at = DT_NOBEGIN;
 
 	for (int i = 0; i < set->count; i++)
 	{
 		const Level *level = &set->levels[i];
 
 		if (!level->claim.fits && level->claim.enforced)
-			latest = Max(latest, level_retry_at(level, set->now));
+			at = Max(at, level_retry_at(level, set->now));
 	}
-	return latest == DT_NOBEGIN ? DT_NOEND : latest;
+	if (at == DT_NOBEGIN)
+		return DT_NOEND;
+	for (int turn = 0; turn < RETRY_TURNS_MAX && !TIMESTAMP_NOT_FINITE(at); turn++)
+	{
+		TimestampTz before = at;
+
+		for (int i = 0; i < set->count; i++)
+		{
+			if (set->levels[i].claim.enforced && set->levels[i].requested > 0)
+				at = Max(at, level_fits_from(&set->levels[i], at));
+		}
+		if (at == before)
+			return at;
+	}
+	return DT_NOEND;
 }
 
 void

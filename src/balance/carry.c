@@ -28,8 +28,8 @@
 /* A series is taken into its opening where it has come so many phases from its floor. */
 #define PHASES_MAX 128
 
-/* How many boundaries are tried to find when a request would fit. */
-#define PHASES_AHEAD 64
+/* How many boundaries are tried at most to find when a request would fit. */
+#define PHASES_AHEAD 4096
 
 static void
 carry_open(const SeriesRule *base, SeriesState *state)
@@ -192,6 +192,25 @@ carry_assess(const SeriesRule *base, const SeriesState *state, SeriesClaim *clai
 	}
 }
 
+/* Whether nothing changes from a phase on but what is used: no terms, and no grant. */
+static bool
+phase_is_last_of_kind(const CarryRule *rule, const CarryPhase *phase)
+{
+	const CarryHistory *history = &rule->history;
+
+	return phase->ending == &history->terms[history->terms_count - 1] &&
+		   (rule->break_count == 0 || rule->breaks[rule->break_count - 1] <= phase->period_start);
+}
+
+/* Whether two balances of starts of periods are the same, but for what their grants have left. */
+static bool
+balances_are_same(const CarryBalance *one, const CarryBalance *other)
+{
+	return one->debt == other->debt && one->allowance == other->allowance &&
+		   one->vintage_count == other->vintage_count &&
+		   memcmp(one->vintages, other->vintages, sizeof(int128) * one->vintage_count) == 0;
+}
+
 /*
  * carry_retry_at
  *		Goes on through the phases to come: first those of before what others have used
@@ -207,6 +226,7 @@ carry_retry_at(SeriesRule *base, const SeriesState *state, const SeriesClaim *cl
 	int first;
 	int last;
 	CarryBalance balance;
+	CarryBalance before = {.debt = -1};
 
 	carry_prepare(base, state->floor, claim->now);
 	first = phase_at(rule, state->floor);
@@ -244,8 +264,17 @@ carry_retry_at(SeriesRule *base, const SeriesState *state, const SeriesClaim *cl
 		slot = slot_of_phase(state->slots, state->count, &next, rule->phases[i].start);
 		if (slot != NULL)
 			balance_use(rule, &balance, slot->used + slot->held);
-		if (i > last && claim->request <= balance_available(rule, &balance) + claim->overdraft)
+		if (i <= last)
+			continue;
+		if (claim->request <= balance_available(rule, &balance) + claim->overdraft)
 			return rule->phases[i].start;
+		if (phase_is_last_of_kind(rule, &rule->phases[i]))
+		{
+			/* One period is as the other, and so are all to come. */
+			if (balances_are_same(&before, &balance))
+				return DT_NOEND;
+			before = balance;
+		}
 	}
 }
 

@@ -31,11 +31,15 @@ take(int128 *source, int128 *amount)
 static int128
 balance_burn(const CarryRule *rule, CarryBalance *balance, int128 amount)
 {
+	int128 left;
+
 	for (int i = 0; i < balance->vintage_count && amount > 0; i++)
 		take(&balance->vintages[i], &amount);
 	take(&balance->allowance, &amount);
+	left = amount;
 	for (int i = 0; i < rule->history.grant_count && amount > 0; i++)
 		take(&balance->grants[i], &amount);
+	balance->burned += left - amount;
 	return amount;
 }
 
@@ -99,6 +103,8 @@ balance_begin(const CarryRule *rule, const CarryPhase *phase, CarryBalance *bala
 	balance->rolled_over = 0;
 	balance->carried = 0;
 	balance->used = 0;
+	balance->owed = 0;
+	balance->burned = 0;
 	balance->allowance = phase->allowance;
 	for (int i = 0; i < rule->history.grant_count; i++)
 	{
@@ -140,6 +146,7 @@ balance_enter(const CarryRule *rule, const CarryPhase *phase, CarryBalance *bala
 		balance->rolled_over = balance_sum(balance->vintages, balance->vintage_count);
 		balance->carried = balance->debt;
 		balance->used = 0;
+		balance->burned = 0;
 	}
 	for (int i = 0; i < history->grant_count; i++)
 	{
@@ -148,6 +155,8 @@ balance_enter(const CarryRule *rule, const CarryPhase *phase, CarryBalance *bala
 			balance->grants[i] = history->grants[i].amount;
 	}
 	balance->debt = balance_burn(rule, balance, balance->debt);
+	if (ending != NULL)
+		balance->owed = balance->debt;
 }
 
 void

@@ -29,6 +29,10 @@ typedef struct CarryBalance
 	int128 rolled_over;
 	int128 carried;
 	int128 used; /* only in what was taken into the opening */
+
+	/* likewise, for reports, which begin where nothing was before: not kept in an opening */
+	int128 owed;   /* what nothing had paid off as it began */
+	int128 burned; /* of grants */
 } CarryBalance;
 
 typedef struct CarryRule

@@ -73,8 +73,9 @@ carry_visit_periods(SeriesRule *base, const CounterSlot *slots, int count, Times
 			{
 				period.end = phase->start;
 				period.limit = balance_available(rule, &balance) + period.used + period.held;
-				period.granted = balance_sum(balance.grants, rule->history.grant_count);
-				period.overage = balance.debt;
+				period.granted =
+					balance.burned + balance_sum(balance.grants, rule->history.grant_count);
+				period.overage = Max(balance.debt - balance.owed, 0);
 			}
 			balance_enter(rule, phase, &balance);
 			if (phase->ending != NULL)

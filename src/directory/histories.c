@@ -84,7 +84,7 @@ read_grants(QueryScope *scope, const Spender *spender, const char *user_id, Hist
 			" least(expires_at, voided_at), (rollover * 1000000)::pg_catalog.int8"
 			" FROM quota.grants"
 			" WHERE root_id = $1 AND account_id = ANY ($2) AND (user_id IS NULL OR user_id = $3)"
-			" ORDER BY priority, least(expires_at, voided_at) NULLS LAST, created_at, grant_id",
+			" ORDER BY priority, expires_at NULLS LAST, created_at, grant_id",
 		.argument_count = 3,
 		.argument_types = {INT8OID, INT8ARRAYOID, TEXTOID},
 	};

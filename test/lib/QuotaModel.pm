@@ -406,7 +406,7 @@ sub burn_order
 	my ($first, $second) = @_;
 
 	return $first->{priority} <=> $second->{priority}
-	  || grant_end($first) <=> grant_end($second)
+	  || ($first->{expires} // AFTER_ALL) <=> ($second->{expires} // AFTER_ALL)
 	  || $first->{created} <=> $second->{created}
 	  || $first->{id} <=> $second->{id};
 }

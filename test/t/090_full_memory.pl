@@ -71,6 +71,33 @@ is( $session->query('SELECT series <= max_series, sum(held) FROM quota.engine_st
 	'and those whose place was taken are computed');
 is(differences($node), '', 'they equal the tables, too');
 
+# Expired holds of more counters than there are: as many at a time as there is room for.
+$session->query(q{
+SELECT quota.put_account('company:many'), quota.put_account('company:many/project:many'),
+       quota.set_limit('company:many/user:*', 'credit', 1, 'rolling 1 hour');
+SELECT count(quota.put_member('company:many', 'u' || i)) FROM generate_series(1, 300) AS i;
+});
+sub hold
+{
+	my ($user) = @_;
+	return "quota.reserve_amount($user, 'many', 'credit=1', ttl => '1 minute') ->> 'state'";
+}
+is($session->query("SELECT count(*) FROM generate_series($_, $_ + 99) AS i WHERE " . hold(q{'u' || i}) . " = 'open'"), 100, 'held')
+  for 1, 101, 201;
+my $later = "xavier_quota.clock = '@{[ $session->query(q{SELECT quota.now() + interval '2 minutes'}) ]}'";
+is($session->query("SET $later; SELECT " . hold(q{'u300'})), 'refused', 'a request has expired holds closed, but not all at once');
+is($session->query(q{SELECT count(*) BETWEEN 1 AND 299 FROM quota.admin_holds WHERE overdue AND root = 'company:many'}), 't', 'which is for good');
+my $state = '';
+for (1 .. 10)
+{
+	$state = $session->query('SELECT ' . hold(q{'u300'}));
+	last if $state eq 'open';
+}
+is($state, 'open', 'so that it passes in the end');
+is($session->attempt(q{CALL quota.run_job('expire')}), '', 'the job closes them without a warning');
+is($session->query(q{SELECT count(*) FROM quota.holds WHERE scope::text LIKE 'company:many%'}), '1', 'all of them');
+is($session->query('SELECT * FROM quota.verify()'), '', 'counters equal the tables');
+
 $session->query("UPDATE pg_extension SET extversion = '0.9' WHERE extname = 'xavier_quota'");
 like(
 	open_session($node)->attempt("\\set VERBOSITY verbose\nSELECT quota.remaining('ann', 'f1')"),
