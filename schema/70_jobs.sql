@@ -16,7 +16,7 @@ INSERT INTO quota.jobs (job, schedule, max_lag, description) VALUES
     ('fold',       '* * * * *',  '5 minutes', 'Rolls events up per hour'),
     ('partitions', '17 * * * *', '3 hours',   'Creates the partitions of the coming months'),
     ('periods',    '7 * * * *',  '3 hours',   'Records the periods of limits that are over'),
-    ('purge',      '37 * * * *', '3 hours',   'Forgets idempotency keys and job runs past their retention');
+    ('purge',      '37 * * * *', '3 hours',   'Forgets keys, job runs and weeks of expectations past their retention');
 
 CREATE TABLE quota.job_runs (
     run_id      uuid PRIMARY KEY DEFAULT gen_random_uuid(),

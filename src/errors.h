@@ -1,8 +1,8 @@
 /*
  * errors.h
  *		The SQLSTATEs of the extension, class XQ. docs/reference.md lists them for
- *		callers; a test raises each one. XQ007, XQ008 and XQ301 are raised by
- *		functions in SQL only, by their codes.
+ *		callers; a test raises each one. XQ007, XQ008, XQ010, XQ301 and XQ302 are
+ *		raised by functions in SQL only, by their codes.
  *
  * Malformed values use PostgreSQL's own codes (22P02, 22003, 22023, ...).
  */

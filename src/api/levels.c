@@ -608,8 +608,11 @@ level_fits_from(const Level *level, TimestampTz at)
 	TimestampTz fits_from = at;
 	TimestampTz start;
 
+	/* The running period may have another amount than those that follow. */
+	if (rule == NULL && claim.fits && at < level->limit.period_end)
+		return at;
 	if (rule == NULL)
-		return claim.fits ? at : Max(at, level->limit.period_end);
+		return level_never_fits(level) ? DT_NOEND : Max(at, level->limit.period_end);
 	if (state == NULL)
 	{
 		state = palloc(sizeof(SeriesState));

@@ -252,7 +252,7 @@ escrow_init(void)
 	DefineCustomIntVariable("xavier_quota.max_series",
 							"Sets how many counters that look back fit in shared memory.",
 							"One is a limit with a rolling or replenishing period, or one that "
-							"carries something over, at one level; about 7 kB.",
+							"carries something over, at one level; about 9 kB.",
 							&escrow_series_max, 2048, 256, 1024 * 1024, PGC_POSTMASTER, 0, NULL,
 							NULL, NULL);
 

@@ -40,7 +40,8 @@ plan skip_all => 'this server has no assertions, and so never discards a cache a
 $node->safe_psql('postgres', 'CREATE DATABASE usual');
 $node->safe_psql('usual', 'CREATE EXTENSION xavier_quota');
 
-my %session = (usual => open_session($node, 'usual'), discarding => open_session($node));
+# It takes minutes.
+my %session = (usual => open_session($node, 'usual', 1800), discarding => open_session($node, 'postgres', 1800));
 for my $session (values %session)
 {
 	$session->query("SET xavier_quota.clock = '2026-03-10 12:00:00+00'");

@@ -333,8 +333,9 @@ sub flat
 	return;
 }
 
+# How fast is a matter of the machine, and of what else it does: only an hour has the time to tell.
 cmp_ok(median(during('calls_per_second', $CLEAR, 2)), '>=', median(during('calls_per_second', $WARM, $HELD)) / 2,
-	'calls are served as before');
+	'calls are served as before') if $LONG;
 flat('backend_bytes_median', 1.1, 500_000, 'memory of a backend does not grow (bytes)');
 flat('context_bytes', 1.1, 300_000, 'nor what it says of it itself (bytes)');
 flat('unfolded_events', 2, $RATE * $every, 'events that are not folded do not pile up');

@@ -7,6 +7,7 @@ use strict;
 use warnings;
 
 use Exporter 'import';
+use File::Basename;
 use FindBin;
 use IPC::Run ();
 use PostgreSQL::Test::Cluster;
@@ -250,11 +251,12 @@ sub poll_until
 	return 1;
 }
 
-# write_script(name, text): a file with the text; returns its path.
+# write_script(name, text): a file of this test with the text; returns its path. Other tests,
+# which run at the same time, have files of the same names.
 sub write_script
 {
 	my ($name, $text) = @_;
-	my $path = "$PostgreSQL::Test::Utils::tmp_check/$name";
+	my $path = join '', $PostgreSQL::Test::Utils::tmp_check, '/', basename($0, '.pl'), '_', $name;
 
 	open my $file, '>', $path or die "could not write $path: $!";
 	print $file $text;
@@ -303,7 +305,7 @@ sub start_bouncer
 {
 	my ($node, $connections, $settings) = @_;
 	my $port = PostgreSQL::Test::Cluster::get_free_port();
-	my $log = "$PostgreSQL::Test::Utils::tmp_check/log/pgbouncer.log";
+	my $log = "$PostgreSQL::Test::Utils::log_path/" . basename($0, '.pl') . '_pgbouncer.log';
 	my $host = $node->host;
 	my $server = $node->port;
 	my $user = $node->safe_psql('postgres', 'SELECT current_user');

@@ -14,10 +14,11 @@
 # in_variant NAME COMMAND...: runs steps of test/run on the variant.
 in_variant() {
     local VARIANT=$1 POSTGRES= COPT= ENVIRONMENT=() REGRESS= HOME_PG BIN SRC PATH=$PATH SKIPPED=
-    local LOG=$RUN/log/$1
+    local LOG=$RUN/log/$1 SOCKETS=$SOCKETS/$1
 
     shift
     mkdir -p "$LOG"
+    as_user mkdir -p "$SOCKETS"
     open_home
     "variant_$VARIANT"
     [ -n "$SKIPPED" ] || "$@"
