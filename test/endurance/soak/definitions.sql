@@ -15,9 +15,11 @@ SELECT quota.put_account(format('company:c%s', i)::quota.scope, plan => CASE WHE
        quota.set_limit(format('company:c%s', i)::quota.scope, 'credit', 1000000000),
        quota.set_limit(format('company:c%s/project:p%s', i, i)::quota.scope, 'credit', 1000000000, '1 hour'),
        quota.set_limit(format('company:c%s/user:*', i)::quota.scope, 'credit', 1000000000, '1 day'),
-       -- Those that look back, and have another table in memory.
+       -- Those that look back, and have another table in memory. What carries something in
+       -- periods of minutes is computed from all its events: too many in an hour.
        quota.set_limit(format('company:c%s', i)::quota.scope, 'credit', 1000000000, 'rolling 5 minutes'),
-       quota.set_limit(format('company:c%s/project:p%s', i, i)::quota.scope, 'calls', 1000000, '1 minute', rollover => 1000000, rollover_periods => 3),
+       quota.set_limit(format('company:c%s/project:p%s', i, i)::quota.scope, 'calls', 1000000, CASE WHEN current_setting('soak.companies')::int > 100 THEN '1 hour' ELSE '1 minute' END::quota.period,
+                       rollover => 1000000, rollover_periods => 3),
        quota.set_limit(format('company:c%s/project:p%s/user:*', i, i)::quota.scope, 'calls', 1000000, 'refill 100000 per 1 second up to 1000000')
 FROM generate_series(0, current_setting('soak.companies')::int) AS i;
 SELECT quota.put_member(format('company:c%s', i)::quota.scope, format('u%s', u))
