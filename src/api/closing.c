@@ -523,6 +523,7 @@ quota_expire_holds(PG_FUNCTION_ARGS)
 	Generation generation;
 
 	directory_enter(root_hash, &generation);
+	ledger_forget_quiet(root_hash);
 	PG_RETURN_INT32(closing_expire_root(root_hash, root_id, now, Max(limit, 0)));
 }
 

@@ -118,6 +118,7 @@ extern bool ledger_lock_hold(Relation holds, const pg_uuid_t *id, bool wait, Hol
 extern bool ledger_find_hold(const pg_uuid_t *id, Hold *hold);
 extern int ledger_find_events(const pg_uuid_t *id, Event **events);
 extern bool ledger_find_key(int64 root_id, const char *key, KeyRecord *record);
+extern void ledger_forget_quiet(uint32 root_hash);
 extern int
 ledger_find_expired(uint32 root_hash, int64 root_id, TimestampTz now, int limit, Hold **holds);
 

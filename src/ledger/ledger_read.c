@@ -408,6 +408,17 @@ note_quiet_root(QueryScope *scope, uint32 root_hash, int64 root_id, TimestampTz 
 }
 
 /*
+ * ledger_forget_quiet
+ *		Has the next look for expired holds of a root ask the tables, whatever this session
+ *		remembers: upkeep leaves none behind.
+ */
+void
+ledger_forget_quiet(uint32 root_hash)
+{
+	quiet_root(root_hash)->until = DT_NOBEGIN;
+}
+
+/*
  * ledger_find_expired
  *		Returns how many open holds of a root are past their time, at most limit,
  *		and these holds, oldest first.
