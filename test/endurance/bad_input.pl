@@ -94,11 +94,13 @@ is(join(' ', sort grep { not $outcomes{$_}{success} } keys %outcomes),
 	'quota.schedule_jobs()', 'and at least one of each target, but for pg_cron, which is not there') if $CALLS >= 500_000;
 is(scalar keys %findings, 0, "$CALLS calls ended in an ordinary way") or diag map { "$_\n" } sort values %findings;
 
-# After the plans of all targets are made, nothing more is kept.
-for my $what ('contexts', 'anonymous pages')
+# After the plans of all targets are made, nothing more is kept; but for pages that the C library
+# keeps for itself once one call has needed very many.
+my %growth = (contexts => 1.1, 'anonymous pages' => 1.35);
+for my $what (sort keys %growth)
 {
 	my ($warm, $end) = map { $_->{$what} } @memory[ $CHECKPOINTS / 2 - 1, -1 ];
-	cmp_ok($end, '<', $warm * 1.1, "$what of the backends have not grown in the second half") if $CALLS >= 500_000;
+	cmp_ok($end, '<', $warm * $growth{$what}, "$what of the backends have not grown in the second half") if $CALLS >= 500_000;
 }
 
 unlike(slurp_file($node->logfile), qr/PANIC|TRAP:|was terminated by signal/, 'the log says nothing of a crash');
