@@ -660,7 +660,7 @@ levels_retry_at(const LevelSet *set)
 	{
 		TimestampTz before = at;
 
-		for (int i = 0; i < set->count; i++)
+		for (int i = 0; i < set->count && !TIMESTAMP_NOT_FINITE(at); i++)
 		{
 			if (set->levels[i].claim.enforced && set->levels[i].requested > 0)
 				at = Max(at, level_fits_from(&set->levels[i], at));

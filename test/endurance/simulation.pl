@@ -1234,6 +1234,8 @@ sub agreed_retry
 	my ($look, $rows, $retry) = @_;
 	my ($scope, $user, $amount, $at) = @$look;
 
+	# Of what was used after an instant of the past, only limits that look back know.
+	return if $at < $world->{model}{latest};
 	for (1 .. 32)
 	{
 		return { at => undef } unless defined $retry;
