@@ -98,8 +98,8 @@ rolling_sum(const SeriesState *state, TimestampTz from, TimestampTz until, int12
 
 /*
  * A row that is older than now is in all windows that begin or end near it: as much may
- * be added to it as the slots around it leave. One that no running window contains is
- * past all judging.
+ * be added to it as the slots around it leave. One that no running window contains, and
+ * whose own are not all there any more, is past all judging.
  */
 static void
 rolling_assess(const SeriesRule *base, const SeriesState *state, SeriesClaim *claim)
@@ -115,14 +115,14 @@ rolling_assess(const SeriesRule *base, const SeriesState *state, SeriesClaim *cl
 	claim->granted = 0;
 	claim->carried = 0;
 	claim->counts = claim->slot >= oldest;
-	if (claim->request == 0 || !claim->counts)
+	if (claim->request == 0)
 		claim->fits = true;
-	else if (oldest < state->floor)
+	else if (claim->counts && oldest < state->floor)
 		claim->fits = false;
 	else if (claim->slot >= bucket_start(claim->now, rule->bucket_us))
 		claim->fits = claim->used + claim->held <= room;
 	else if (claim->slot - rule->reach_us < state->floor)
-		claim->fits = false;
+		claim->fits = !claim->counts;
 	else
 		claim->fits =
 			rolling_sum(state, claim->slot - rule->reach_us, claim->slot + rule->reach_us, &held) +

