@@ -104,9 +104,7 @@ series_is_ready(const CounterLoad *load, TimestampTz now)
 
 	if (rule == NULL)
 		return true;
-	if (rule->prepare != NULL)
-		rule->prepare(rule, state->floor,
-					  state->count == 0 ? now : Max(now, state->slots[state->count - 1].start));
+	series_prepare(rule, state, now);
 	return rule->is_ready(rule, state, now);
 }
 

@@ -227,12 +227,7 @@ level_answer(Level *level)
 		claim->fits = escrow_claim_fits(claim);
 		return;
 	}
-	if (claim->rule->prepare != NULL)
-		claim->rule->prepare(claim->rule, level->state->floor,
-							 level->state->count == 0
-								 ? claim->series.now
-								 : Max(claim->series.now,
-									   level->state->slots[level->state->count - 1].start));
+	series_prepare(claim->rule, level->state, claim->series.now);
 	if (!claim->rule->is_ready(claim->rule, level->state, claim->series.now))
 		elog(ERROR, "series of limit %lld does not follow from its definition",
 			 (long long) level->limit.limit_id);
@@ -623,9 +618,7 @@ level_fits_from(const Level *level, TimestampTz at)
 	claim.series.slot = rule->slot_start(rule, at);
 	if (level->limit.carries)
 		period_bounds(level->limit.period, at, &start, &claim.series.period_end);
-	if (rule->prepare != NULL)
-		rule->prepare(rule, state->floor,
-					  state->count == 0 ? at : Max(at, state->slots[state->count - 1].start));
+	series_prepare(rule, state, at);
 	escrow_assess(&claim, state);
 	if (!claim.fits)
 		fits_from = Max(at, rule->retry_at(rule, state, &claim.series));

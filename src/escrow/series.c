@@ -57,6 +57,18 @@ series_has_place(const SeriesState *state, TimestampTz start)
 }
 
 /*
+ * series_prepare
+ *		Gets a rule ready for a state that nobody else changes, and for a claim at now.
+ */
+void
+series_prepare(SeriesRule *rule, const SeriesState *state, TimestampTz now)
+{
+	if (rule->prepare != NULL)
+		rule->prepare(rule, state->floor,
+					  state->count == 0 ? now : Max(now, state->slots[state->count - 1].start));
+}
+
+/*
  * series_drop_before
  *		Removes the slots before an instant, which becomes the floor.
  */

@@ -120,6 +120,7 @@ struct SeriesRule
 extern CounterSlot *series_find(SeriesState *state, TimestampTz start);
 extern CounterSlot *series_slot(SeriesState *state, const SeriesRule *rule, TimestampTz start);
 extern bool series_has_place(const SeriesState *state, TimestampTz start);
+extern void series_prepare(SeriesRule *rule, const SeriesState *state, TimestampTz now);
 extern void series_drop_before(SeriesState *state, TimestampTz floor);
 
 #endif /* XAVIER_QUOTA_ESCROW_SERIES_H */
