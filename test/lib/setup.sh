@@ -172,8 +172,9 @@ open_home() {
     as_user mkdir -p "$SRC"
 }
 
+# close_work [STATUS]: ends the run, with the status that it has.
 close_work() {
-    local status=$?
+    local status=${1-$?}
 
     trap - EXIT INT TERM HUP
     set +e
