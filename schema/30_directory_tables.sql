@@ -73,7 +73,7 @@ CREATE TABLE quota.accounts (
     plan       text,
     attributes jsonb,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    -- Since when it is on the plan, by quota.now(): the limits of the plan begin there.
+    -- Since when it is on the plan, by quota.now(); quota.past_plans has when it was before.
     plan_since timestamptz,
     PRIMARY KEY (root_id, account_id),
     CONSTRAINT accounts_scope_key UNIQUE (scope),
@@ -168,6 +168,39 @@ COMMENT ON TABLE quota.limit_terms IS
     'The amounts and roll-over of each limit over time; the last row that was set before the end of a period holds for it. root_id is 0 for limits of plans';
 COMMENT ON COLUMN quota.limit_terms.prorated_amount IS
     'The amount of the period that contains set_at, if it is another';
+
+-- What a level had before: a limit that was dropped stood before farther ones (the default
+-- for children, that of a plan), and those of a plan did not apply while the account was on
+-- another. What a limit carries has to know: nothing of it was used then.
+CREATE TABLE quota.past_limits (
+    root_id    bigint NOT NULL,
+    limit_id   bigint NOT NULL,
+    account_id bigint NOT NULL,
+    user_id    text,
+    child_kind text,
+    resource   text NOT NULL,
+    model      text NOT NULL,
+    period     quota.period NOT NULL,
+    set_at     timestamptz NOT NULL,
+    dropped_at timestamptz NOT NULL,
+    PRIMARY KEY (root_id, limit_id),
+    CONSTRAINT past_limits_time_check CHECK (dropped_at > set_at)
+);
+CREATE INDEX past_limits_account_idx ON quota.past_limits (root_id, account_id);
+COMMENT ON TABLE quota.past_limits IS
+    'Limits that were dropped, and when they applied: a limit that they stood before was not used then';
+
+CREATE TABLE quota.past_plans (
+    root_id    bigint NOT NULL,
+    account_id bigint NOT NULL,
+    plan       text NOT NULL,
+    since      timestamptz NOT NULL,
+    until      timestamptz NOT NULL,
+    PRIMARY KEY (root_id, account_id, plan, since),
+    CONSTRAINT past_plans_time_check CHECK (until > since)
+);
+COMMENT ON TABLE quota.past_plans IS
+    'When accounts were on plans that they left: in between, the limits of a plan that they are on again were not used';
 
 -- Grants: more of a limit, for a while. Like a limit, a grant is of an account or of the
 -- share of a user in it.

@@ -339,6 +339,11 @@ BEGIN
         RAISE EXCEPTION 'attributes must be a JSON object'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
+    IF existing.plan IS DISTINCT FROM plan AND existing.plan IS NOT NULL THEN
+        PERFORM CASE WHEN existing.kind = 'user' AND existing.parent_id IS NOT NULL
+                     THEN quota._record_last_periods(quota.parent(scope), existing.name)
+                     ELSE quota._record_last_periods(scope, NULL) END;
+    END IF;
 
     new_id := nextval('quota.definition_id_seq');
     INSERT INTO quota.accounts AS a
@@ -726,16 +731,16 @@ AS $function$
 -- Drops a limit; without one, a level is unlimited, or a default or a plan applies.
 -- Errors: XQ008 no such limit; XQ301 a limit of a plan; 22004 null.
 DECLARE
-    root bigint;
     plan_name text;
 BEGIN
     IF limit_id IS NULL THEN
         RAISE EXCEPTION 'limit_id must not be null'
             USING ERRCODE = 'null_value_not_allowed';
     END IF;
-    DELETE FROM quota.limits l WHERE l.limit_id = drop_limit.limit_id RETURNING l.root_id INTO root;
-    IF FOUND THEN
-        DELETE FROM quota.limit_terms t WHERE t.root_id = root AND t.limit_id = drop_limit.limit_id;
+    IF EXISTS (SELECT FROM quota.limits l WHERE l.limit_id = drop_limit.limit_id) THEN
+        PERFORM quota._record_last_periods(v.account, v.user_id)
+            FROM quota._levels_of_limit(drop_limit.limit_id) AS v;
+        DELETE FROM quota.limits l WHERE l.limit_id = drop_limit.limit_id;
         RETURN;
     END IF;
     SELECT p.plan INTO plan_name FROM quota.plan_limits p WHERE p.limit_id = drop_limit.limit_id;
@@ -890,6 +895,11 @@ BEGIN
         END;
         ids := ids || id;
     END LOOP;
+    PERFORM quota._record_last_periods(v.account, v.user_id)
+        FROM (SELECT DISTINCT w.account, w.user_id
+              FROM quota.plan_limits p
+              CROSS JOIN LATERAL quota._levels_of_limit(p.limit_id) AS w
+              WHERE p.plan = put_plan.plan AND p.limit_id <> ALL (ids)) AS v;
     WITH dropped AS (
         DELETE FROM quota.plan_limits p WHERE p.plan = put_plan.plan AND p.limit_id <> ALL (ids)
         RETURNING p.limit_id

@@ -24,7 +24,7 @@ DO $block$
 DECLARE
     table_name text;
 BEGIN
-    FOREACH table_name IN ARRAY ARRAY['accounts', 'members', 'model_rules', 'limits', 'limit_terms', 'grants', 'plans', 'plan_limits', 'resources', 'credit_rates']
+    FOREACH table_name IN ARRAY ARRAY['accounts', 'members', 'model_rules', 'limits', 'limit_terms', 'past_limits', 'past_plans', 'grants', 'plans', 'plan_limits', 'resources', 'credit_rates']
     LOOP
         EXECUTE format('CREATE TRIGGER definition_changed AFTER INSERT OR UPDATE OR DELETE ON quota.%I '
                        'FOR EACH ROW EXECUTE FUNCTION quota._definition_changed()', table_name);
@@ -62,3 +62,53 @@ ALTER TABLE quota.events_default ENABLE ALWAYS TRIGGER ledger_truncated;
 CREATE TRIGGER event_refuses_change BEFORE UPDATE OR DELETE ON quota.events
     FOR EACH ROW EXECUTE FUNCTION quota._event_refuses_change();
 ALTER TABLE quota.events ENABLE ALWAYS TRIGGER event_refuses_change;
+
+-- What is over is noted, whoever ends it. Not ENABLE ALWAYS: a replica gets the rows themselves.
+CREATE FUNCTION quota._limit_dropped() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Notes when a limit applied that is no more, and forgets its terms.
+DECLARE
+    set_at timestamptz;
+    now timestamptz := quota.now();
+BEGIN
+    SELECT min(t.set_at) INTO set_at
+        FROM quota.limit_terms t WHERE t.root_id = OLD.root_id AND t.limit_id = OLD.limit_id;
+    set_at := COALESCE(set_at, OLD.created_at);
+    IF set_at < now THEN
+        INSERT INTO quota.past_limits
+                (root_id, limit_id, account_id, user_id, child_kind, resource, model, period, set_at, dropped_at)
+            VALUES (OLD.root_id, OLD.limit_id, OLD.account_id, OLD.user_id, OLD.child_kind, OLD.resource,
+                    OLD.model, OLD.period, set_at, now)
+            ON CONFLICT ON CONSTRAINT past_limits_pkey DO UPDATE SET dropped_at = EXCLUDED.dropped_at;
+    END IF;
+    DELETE FROM quota.limit_terms t WHERE t.root_id = OLD.root_id AND t.limit_id = OLD.limit_id;
+    RETURN NULL;
+END
+$function$;
+COMMENT ON FUNCTION quota._limit_dropped() IS 'Trigger: notes when a limit applied that is no more';
+
+CREATE TRIGGER limit_dropped AFTER DELETE ON quota.limits
+    FOR EACH ROW EXECUTE FUNCTION quota._limit_dropped();
+
+CREATE FUNCTION quota._plan_left() RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Notes when an account was on the plan that it has left.
+DECLARE
+    left_at timestamptz := COALESCE(NEW.plan_since, quota.now());
+BEGIN
+    INSERT INTO quota.past_plans AS p (root_id, account_id, plan, since, until)
+        SELECT OLD.root_id, OLD.account_id, OLD.plan, OLD.plan_since, left_at
+        WHERE OLD.plan_since < left_at
+        ON CONFLICT ON CONSTRAINT past_plans_pkey DO UPDATE SET until = GREATEST(p.until, EXCLUDED.until);
+    RETURN NULL;
+END
+$function$;
+COMMENT ON FUNCTION quota._plan_left() IS 'Trigger: notes when an account was on a plan that it has left';
+
+CREATE TRIGGER plan_left AFTER UPDATE OF plan ON quota.accounts
+    FOR EACH ROW WHEN (OLD.plan <> NEW.plan OR OLD.plan IS NOT NULL AND NEW.plan IS NULL)
+    EXECUTE FUNCTION quota._plan_left();

@@ -1,38 +1,47 @@
 -- Preview: what limits would do, before they are set -----------------------------------
 
+CREATE FUNCTION quota._levels_of_limit(limit_id bigint)
+RETURNS TABLE (root_id bigint, account_id bigint, account quota.scope, user_id text)
+LANGUAGE sql STABLE PARALLEL UNSAFE ROWS 10
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Returns: the levels that a limit is for: the account or share it was set for, the children
+-- of a kind, the members, or the accounts on a plan. At some a nearer limit may apply.
+SELECT a.root_id, a.account_id, a.scope, l.user_id
+FROM quota.limits l
+JOIN quota.accounts a ON a.root_id = l.root_id AND a.account_id = l.account_id
+WHERE l.limit_id = _levels_of_limit.limit_id AND l.child_kind IS NULL
+UNION ALL
+SELECT a.root_id, a.account_id, a.scope, NULL
+FROM quota.limits l
+JOIN quota.accounts a ON a.root_id = l.root_id AND a.parent_id = l.account_id AND a.kind = l.child_kind
+WHERE l.limit_id = _levels_of_limit.limit_id AND l.child_kind <> 'user'
+UNION ALL
+SELECT a.root_id, a.account_id, a.scope, m.user_id
+FROM quota.limits l
+JOIN quota.accounts a ON a.root_id = l.root_id AND a.account_id = l.account_id
+CROSS JOIN LATERAL (SELECT DISTINCT n.user_id FROM quota.members n WHERE n.root_id = l.root_id) AS m
+WHERE l.limit_id = _levels_of_limit.limit_id AND l.child_kind = 'user'
+UNION ALL
+SELECT a.root_id, COALESCE(b.account_id, a.account_id), COALESCE(b.scope, a.scope),
+       CASE WHEN b.scope IS NOT NULL THEN a.name END
+FROM quota.plan_limits p
+JOIN quota.accounts a ON a.plan = p.plan
+LEFT JOIN quota.accounts b ON a.kind = 'user' AND b.root_id = a.root_id AND b.account_id = a.parent_id
+WHERE p.limit_id = _levels_of_limit.limit_id
+$function$;
+COMMENT ON FUNCTION quota._levels_of_limit(bigint) IS 'The levels that a limit is for';
+
 CREATE FUNCTION quota._limit_uses(limit_id bigint, max_levels integer DEFAULT 1000)
 RETURNS TABLE (root_id bigint, account_id bigint, scope quota.scope, user_id text, period_start timestamptz,
                period_end timestamptz, "limit" numeric, overdraft numeric, used numeric, held numeric)
 LANGUAGE sql VOLATILE PARALLEL UNSAFE ROWS 10
 SET search_path = pg_catalog, pg_temp
 AS $function$
--- Returns: the levels at which a limit counts now, with their counters: the account or share
--- it was set for, the children of a kind, the members, or the accounts on a plan. It looks
--- at so many levels at most, at all if null.
-WITH levels (root_id, account_id, account, user_id) AS (
-    SELECT a.root_id, a.account_id, a.scope, l.user_id
-    FROM quota.limits l
-    JOIN quota.accounts a ON a.root_id = l.root_id AND a.account_id = l.account_id
-    WHERE l.limit_id = _limit_uses.limit_id AND l.child_kind IS NULL
-    UNION ALL
-    SELECT a.root_id, a.account_id, a.scope, NULL
-    FROM quota.limits l
-    JOIN quota.accounts a ON a.root_id = l.root_id AND a.parent_id = l.account_id AND a.kind = l.child_kind
-    WHERE l.limit_id = _limit_uses.limit_id AND l.child_kind <> 'user'
-    UNION ALL
-    SELECT a.root_id, a.account_id, a.scope, m.user_id
-    FROM quota.limits l
-    JOIN quota.accounts a ON a.root_id = l.root_id AND a.account_id = l.account_id
-    CROSS JOIN LATERAL (SELECT DISTINCT n.user_id FROM quota.members n WHERE n.root_id = l.root_id) AS m
-    WHERE l.limit_id = _limit_uses.limit_id AND l.child_kind = 'user'
-    UNION ALL
-    SELECT a.root_id, COALESCE(b.account_id, a.account_id), COALESCE(b.scope, a.scope),
-           CASE WHEN b.scope IS NOT NULL THEN a.name END
-    FROM quota.plan_limits p
-    JOIN quota.accounts a ON a.plan = p.plan
-    LEFT JOIN quota.accounts b ON a.kind = 'user' AND b.root_id = a.root_id AND b.account_id = a.parent_id
-    WHERE p.limit_id = _limit_uses.limit_id
-    LIMIT max_levels
+-- Returns: the levels at which a limit counts now, with their counters. It looks at so many
+-- levels at most, at all if null.
+WITH levels AS (
+    SELECT w.* FROM quota._levels_of_limit(_limit_uses.limit_id) AS w LIMIT max_levels
 )
 SELECT v.root_id, v.account_id, u.scope, u.share_of, u.period_start, u.period_end, u."limit", u.overdraft, u.used, u.held
 FROM levels v

@@ -271,7 +271,8 @@ WITH levels AS (
     SELECT v.account_id, v.account, v.user_id, a.parent_id, a.kind,
            CASE WHEN v.user_id IS NULL THEN a.created_at ELSE s.created_at END AS created_at,
            CASE WHEN v.user_id IS NULL THEN a.plan ELSE s.plan END AS plan,
-           CASE WHEN v.user_id IS NULL THEN a.plan_since ELSE s.plan_since END AS plan_since
+           CASE WHEN v.user_id IS NULL THEN a.plan_since ELSE s.plan_since END AS plan_since,
+           CASE WHEN v.user_id IS NULL THEN a.account_id ELSE s.account_id END AS plan_account_id
     FROM quota._levels(_level_limits.root_id) v
     JOIN quota.accounts a ON a.root_id = v.root_id AND a.account_id = v.account_id
     LEFT JOIN quota.accounts s ON s.root_id = v.root_id AND s.parent_id = v.account_id
@@ -291,7 +292,10 @@ WITH levels AS (
                        AND l.child_kind = CASE WHEN v.user_id IS NULL THEN v.kind ELSE 'user' END
     UNION ALL
     SELECT v.account_id, v.account, v.user_id, 3, p.limit_id, p.resource, p.model, p.period,
-           0, n.created_at, v.plan_since
+           0, n.created_at,
+           LEAST(v.plan_since,
+                 (SELECT min(o.since) FROM quota.past_plans o
+                  WHERE o.root_id = _level_limits.root_id AND o.account_id = v.plan_account_id AND o.plan = v.plan))
     FROM levels v
     JOIN quota.plan_limits p ON p.plan = v.plan
     JOIN quota.plans n ON n.plan = p.plan
@@ -397,6 +401,38 @@ END
 $function$;
 COMMENT ON FUNCTION quota._record_periods(bigint, integer) IS
     'Records periods of one root that are over, at most so many; returns how many';
+
+CREATE FUNCTION quota._record_last_periods(account quota.scope, user_id text) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp SET jit = off
+AS $function$
+-- Records the periods of one level that are over, before a limit ceases to apply there and
+-- with it what they were: without those from the first on that has an open hold.
+-- Tables written: periods.
+BEGIN
+    INSERT INTO quota.periods AS p
+            (root_id, account_id, user_id, limit_id, period_start, period_end, resource, model,
+             "limit", granted, used, overage, rolled_over, recorded_at)
+        SELECT a.root_id, a.account_id, COALESCE(_record_last_periods.user_id, ''), l.limit_id, c.period_start,
+               c.period_end, l.resource, l.model, c."limit", c.granted, c.used, c.overage, c.rolled_over, quota.now()
+        FROM quota.accounts a
+        CROSS JOIN LATERAL quota._limit_levels(a.scope, _record_last_periods.user_id) l
+        LEFT JOIN LATERAL (
+            SELECT max(r.period_end) AS period_end FROM quota.periods r
+            WHERE r.root_id = a.root_id AND r.account_id = a.account_id
+              AND r.user_id = COALESCE(_record_last_periods.user_id, '') AND r.limit_id = l.limit_id) last ON true
+        CROSS JOIN LATERAL (
+            SELECT e.*, bool_or(e.held <> 0) OVER (ORDER BY e.period_start) AS has_holds
+            FROM quota._closed_periods(a.scope, _record_last_periods.user_id,
+                                       COALESCE(last.period_end, '-infinity')) e
+            WHERE e.limit_id = l.limit_id) c
+        WHERE a.scope OPERATOR(quota.=) account AND NOT c.has_holds
+          AND c.period_end - c.period_start >= interval '1 hour'
+        ON CONFLICT ON CONSTRAINT periods_pkey DO NOTHING;
+END
+$function$;
+COMMENT ON FUNCTION quota._record_last_periods(quota.scope, text) IS
+    'Records the periods of one level that are over, before a limit ceases to apply there';
 
 -- Partitions ------------------------------------------------------------------
 

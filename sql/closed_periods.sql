@@ -5,7 +5,9 @@
 -- 2. waits for holds that are open: nothing from their period on is recorded, of that level and limit;
 -- 3. adds late charges to what was recorded, and says how much came late;
 -- 4. goes on where it was after a change of the limit, under other defaults and after a drop;
--- 5. records anew what a grant in the past has changed.
+-- 5. records anew what a grant in the past has changed;
+-- and that what is over is recorded before its limit goes: is dropped, leaves its plan, or the
+-- account leaves it.
 \set ECHO none
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set helpers :abs_srcdir '/test/lib/calls.psql'
@@ -81,3 +83,36 @@ DELETE FROM quota.grants WHERE root_id = :root;
 CALL quota.run_job('periods');
 SELECT * FROM closed WHERE scope = 'company:per';
 SELECT * FROM quota.verify('company:per');
+
+-- 6. Without the job.
+SELECT quota.put_account('company:last') AS last_root \gset
+SELECT quota.put_account('company:last/project:last') IS NOT NULL AS project;
+SELECT quota.put_member('company:last', 'last_ann');
+SET xavier_quota.clock = '2027-03-01 12:00+00';
+SELECT quota.set_limit('company:last', 'credit', 100, '1 day') AS day,
+       quota.set_limit('company:last/user:*', 'credit', 60, '1 day') AS each,
+       quota.set_limit('company:last', 'credit', 9, '1 minute') AS minute \gset
+SELECT quota.put_plan('last', '[{"resource": "calls", "amount": 7, "period": "day"}, {"resource": "calls", "amount": 70, "period": "week"}]');
+SELECT count(quota.put_account(s::quota.scope, plan => 'last')) FROM unnest(ARRAY['company:last/project:last', 'company:last/user:last_ann']) AS s;
+SELECT pg_temp.keep('last', quota.reserve_amount('last_ann', 'last', 'credit=3,calls=1'));
+SELECT pg_temp.brief(quota.settle_amount(pg_temp.id('last'), 'credit=5,calls=1'));
+CREATE TEMP VIEW last AS
+    SELECT scope, user_id, resource, period_start::date AS starts, period_end::date AS ends, "limit", used
+    FROM quota.admin_periods WHERE root = 'company:last' ORDER BY scope, resource, starts, ends;
+SET xavier_quota.clock = '2027-03-03 12:00+00';
+SELECT quota.drop_limit(:day);
+SELECT * FROM last;
+SELECT quota.drop_limit(:each), quota.drop_limit(:minute);
+SELECT * FROM last WHERE user_id IS NOT NULL;
+SET xavier_quota.clock = '2027-03-09 12:00+00';
+SELECT quota.put_plan('last', '[{"resource": "calls", "amount": 7, "period": "day"}]');
+SELECT * FROM last WHERE resource = 'calls' AND (used > 0 OR ends - starts > 1);
+SET xavier_quota.clock = '2027-03-11 12:00+00';
+SELECT quota.put_account('company:last/user:last_ann') IS NOT NULL AS left_it;
+SELECT user_id, min(starts), max(ends), count(*), sum(used) FROM last WHERE resource = 'calls' AND ends - starts = 1 GROUP BY user_id;
+-- A hold that is open is of a period that is not recorded; it goes with its limit.
+SELECT quota.set_limit('company:last', 'storage', 100) AS stock, quota.set_limit('company:last', 'calls', 100, '1 day') AS again \gset
+SELECT pg_temp.keep('held', quota.reserve_amount('last_ann', 'last', 'calls=1', ttl => '1 day'));
+SET xavier_quota.clock = '2027-03-12 00:00+00';
+SELECT quota.drop_limit(:again), quota.drop_limit(:stock);
+SELECT * FROM last WHERE starts >= '2027-03-11' AND scope = 'company:last';

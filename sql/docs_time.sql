@@ -95,6 +95,20 @@ SELECT note, amount, remaining, burned, expires_at FROM quota.admin_grants ORDER
 SELECT "limit", used, held, remaining, granted FROM quota.admin_limits WHERE scope = 'user:ann' AND resource = 'credit';
 SET xavier_quota.clock = '2026-04-01 00:00+00';
 SELECT "limit", used, held, remaining, granted FROM quota.admin_limits WHERE scope = 'user:ann' AND resource = 'credit';
+
+-- example: gaps
+SET xavier_quota.clock = '2026-04-05 12:00+00';
+SELECT quota.put_plan('pro', '[{"resource": "credit", "amount": 100, "period": "month"}]'),
+       quota.put_plan('team', '[{"resource": "credit", "amount": 1000, "period": "month"}]');
+SELECT quota.put_account('company:dune', plan => 'pro') AS company,
+       quota.grant_quota('company:dune', 'credit', 50, note => 'pack of 50') AS pack;
+SELECT quota.adjust('company:dune', 'credit=120', 'used of 100 and the pack') ->> 'state' AS state;
+SET xavier_quota.clock = '2026-04-20 12:00+00';
+SELECT quota.put_account('company:dune', plan => 'team') AS company;
+SELECT quota.adjust('company:dune', 'credit=300', 'used of the 1000') ->> 'state' AS state;
+SET xavier_quota.clock = '2026-06-20 12:00+00';
+SELECT quota.put_account('company:dune', plan => 'pro') AS company;
+SELECT "limit", used, remaining, granted FROM quota.admin_limits WHERE scope = 'company:dune' AND resource = 'credit';
 -- end
 
 \c :home

@@ -36,6 +36,13 @@ typedef struct CarryGrant
 	int64 rollover; /* at most so much is left after a reset; -1: all */
 } CarryGrant;
 
+/* When a limit did not apply at its level: others were nearer, or the account on no such plan. */
+typedef struct CarryGap
+{
+	TimestampTz from;
+	TimestampTz until;
+} CarryGap;
+
 /* How a limit has carried something since it first did. */
 typedef struct CarryHistory
 {
@@ -45,6 +52,8 @@ typedef struct CarryHistory
 	CarryTerms *terms; /* in the order of set_at; at least one */
 	int grant_count;
 	CarryGrant *grants; /* in the order in which they burn */
+	int gap_count;
+	CarryGap *gaps; /* in no order, and some within others */
 } CarryHistory;
 
 /* A period that is over, or will be. */

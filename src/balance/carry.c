@@ -3,8 +3,8 @@
  *		Limits that carry something over: unused amounts roll over, overage is owed,
  *		and grants add to what there is.
  *
- * Time is cut into phases: a phase begins where a period does, and where a grant begins
- * or ends. A slot of the series has what the rows of one phase add up to, open
+ * Time is cut into phases: a phase begins where a period does, where a grant begins or
+ * ends, and where the limit ceases or begins again to apply at the level. A slot of the series has what the rows of one phase add up to, open
  * holds included. What there is to use in a phase is what all the phases before it
  * have left, so it is computed by going through them in order:
  *
@@ -19,7 +19,8 @@
  *
  * The order of what happens where a phase begins: grants end; then, if a period begins,
  * what is unused rolls over and the debt is kept or forgiven, as the terms of the period
- * that ends say; then grants begin; then the debt is paid.
+ * that ends say; then grants begin; then the debt is paid. While the limit does not
+ * apply, grants and debts wait, and no period rolls over.
  */
 #include "postgres.h"
 
@@ -102,7 +103,7 @@ claim_answer(const CarryRule *rule, const CarryBalance *balance, SeriesClaim *cl
 	claim->limit = balance_available(rule, balance); /* as yet without what is used */
 	claim->rolled_over = balance->rolled_over;
 	claim->carried = balance->carried;
-	claim->granted = balance_sum(balance->grants, rule->history.grant_count);
+	claim->granted = balance_granted(rule, balance);
 }
 
 /* What is used and held in all phases of its period. */
@@ -316,7 +317,8 @@ carry_rule(const CarryHistory *history)
 
 	rule->history = *history;
 	rule->context = CurrentMemoryContext;
-	rule->breaks = palloc(sizeof(TimestampTz) * 2 * Max(history->grant_count, 1));
+	rule->breaks =
+		palloc(sizeof(TimestampTz) * 2 * Max(history->grant_count + history->gap_count, 1));
 	for (int i = 0; i < history->grant_count; i++)
 	{
 		const CarryGrant *grant = &history->grants[i];
@@ -327,6 +329,11 @@ carry_rule(const CarryHistory *history)
 			rule->breaks[count++] = grant->effective_at;
 		if (!TIMESTAMP_NOT_FINITE(grant->ends_at))
 			rule->breaks[count++] = grant->ends_at;
+	}
+	for (int i = 0; i < history->gap_count; i++)
+	{
+		rule->breaks[count++] = history->gaps[i].from;
+		rule->breaks[count++] = history->gaps[i].until;
 	}
 	qsort(rule->breaks, count, sizeof(TimestampTz), compare_instants);
 	for (int i = 0; i < count; i++)

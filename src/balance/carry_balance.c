@@ -27,7 +27,7 @@ take(int128 *source, int128 *amount)
 	}
 }
 
-/* Burns an amount; returns what no source covers. */
+/* Burns an amount; returns what no source covers. Grants wait while the limit does not apply. */
 static int128
 balance_burn(const CarryRule *rule, CarryBalance *balance, int128 amount)
 {
@@ -37,22 +37,31 @@ balance_burn(const CarryRule *rule, CarryBalance *balance, int128 amount)
 		take(&balance->vintages[i], &amount);
 	take(&balance->allowance, &amount);
 	left = amount;
-	for (int i = 0; i < rule->history.grant_count && amount > 0; i++)
+	for (int i = 0; balance->applies && i < rule->history.grant_count && amount > 0; i++)
 		take(&balance->grants[i], &amount);
 	balance->burned += left - amount;
 	return amount;
 }
 
-/* Counts what the rows of a phase add up to. */
+/*
+ * Counts what the rows of a phase add up to. What was used while the limit did not apply is
+ * taken from the amount of the period like anything else, so that a limit that is set and
+ * dropped again gives nothing away; but nothing is owed for it.
+ */
 void
 balance_use(const CarryRule *rule, CarryBalance *balance, int128 amount)
 {
 	if (amount >= 0)
-		balance->debt += balance_burn(rule, balance, amount);
+	{
+		amount = balance_burn(rule, balance, amount);
+		if (balance->applies)
+			balance->debt += amount;
+	}
 	else
 	{
 		amount = -amount;
-		take(&balance->debt, &amount);
+		if (balance->applies)
+			take(&balance->debt, &amount);
 		balance->allowance += amount;
 	}
 }
@@ -67,14 +76,24 @@ balance_sum(const int128 *sources, int count)
 	return sum;
 }
 
+/* What there is of grants to use. */
+int128
+balance_granted(const CarryRule *rule, const CarryBalance *balance)
+{
+	return balance->applies ? balance_sum(balance->grants, rule->history.grant_count) : 0;
+}
+
 int128
 balance_available(const CarryRule *rule, const CarryBalance *balance)
 {
 	return balance_sum(balance->vintages, balance->vintage_count) + balance->allowance +
-		   balance_sum(balance->grants, rule->history.grant_count) - balance->debt;
+		   balance_granted(rule, balance) - balance->debt;
 }
 
-/* What is unused of the period that ends becomes the youngest vintage. */
+/*
+ * What is unused of the period that ends becomes the youngest vintage; nothing, if the limit
+ * does not apply as it ends.
+ */
 static void
 balance_roll_over(CarryBalance *balance, const CarryTerms *terms)
 {
@@ -82,7 +101,7 @@ balance_roll_over(CarryBalance *balance, const CarryTerms *terms)
 	int dropped = balance->vintage_count - kept;
 	int128 excess;
 
-	if (terms->rollover == 0)
+	if (terms->rollover == 0 || !balance->applies)
 	{
 		balance->vintage_count = 0;
 		return;
@@ -106,6 +125,7 @@ balance_begin(const CarryRule *rule, const CarryPhase *phase, CarryBalance *bala
 	balance->owed = 0;
 	balance->burned = 0;
 	balance->allowance = phase->allowance;
+	balance->applies = phase->applies;
 	for (int i = 0; i < rule->history.grant_count; i++)
 	{
 		const CarryGrant *grant = &rule->history.grants[i];
@@ -154,7 +174,10 @@ balance_enter(const CarryRule *rule, const CarryPhase *phase, CarryBalance *bala
 			grant_is_in_effect(&history->grants[i], phase->start))
 			balance->grants[i] = history->grants[i].amount;
 	}
-	balance->debt = balance_burn(rule, balance, balance->debt);
+	/* What is owed waits like the grants. */
+	balance->applies = phase->applies;
+	if (balance->applies)
+		balance->debt = balance_burn(rule, balance, balance->debt);
 	if (ending != NULL)
 		balance->owed = balance->debt;
 }

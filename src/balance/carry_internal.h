@@ -14,6 +14,7 @@ typedef struct CarryPhase
 	int64 allowance;          /* of its period */
 	const CarryTerms *ending; /* of the period that ends where it starts; NULL: none does */
 	bool begins;              /* nothing is carried into it */
+	bool applies;             /* no gap of the history */
 } CarryPhase;
 
 /* What there is, and what is owed. */
@@ -21,6 +22,7 @@ typedef struct CarryBalance
 {
 	int128 debt;
 	int128 allowance;
+	bool applies; /* of its phase */
 	int vintage_count;
 	int128 vintages[ROLLOVER_PERIODS_MAX]; /* oldest first */
 	int128 *grants;                        /* left of each grant in effect, else 0 */
@@ -40,7 +42,7 @@ typedef struct CarryRule
 	SeriesRule rule; /* MUST BE FIRST */
 	CarryHistory history;
 	int break_count;
-	TimestampTz *breaks; /* where grants begin and end, ascending */
+	TimestampTz *breaks; /* where grants and gaps begin and end, ascending */
 	int128 *grants[2];   /* room for two balances */
 
 	/* The phases that were prepared, and where the last of them ends. */
@@ -89,6 +91,7 @@ extern void balance_begin(const CarryRule *rule, const CarryPhase *phase, CarryB
 extern void balance_enter(const CarryRule *rule, const CarryPhase *phase, CarryBalance *balance);
 extern void balance_use(const CarryRule *rule, CarryBalance *balance, int128 amount);
 extern int128 balance_sum(const int128 *sources, int count);
+extern int128 balance_granted(const CarryRule *rule, const CarryBalance *balance);
 extern int128 balance_available(const CarryRule *rule, const CarryBalance *balance);
 extern void balance_load(const CarryRule *rule, const SeriesState *state, const CarryPhase *phase,
 						 CarryBalance *balance);

@@ -1,7 +1,7 @@
 /*
  * carry_phases.c
  *		The phases of a limit that carries something: between the starts of periods, and
- *		of where grants begin and end.
+ *		of where grants, and times at which it does not apply, begin and end.
  *
  * They are computed ahead of the lock under which they are gone through, since zones
  * are looked up for it. A rule keeps those that it has needed.
@@ -54,6 +54,18 @@ period_allowance(const CarryRule *rule, TimestampTz start, TimestampTz end)
 
 	return terms->prorated_amount >= 0 && terms->set_at >= start ? terms->prorated_amount
 																 : terms->amount;
+}
+
+/* Whether the limit applies at an instant. */
+static bool
+history_applies(const CarryHistory *history, TimestampTz at)
+{
+	for (int i = 0; i < history->gap_count; i++)
+	{
+		if (history->gaps[i].from <= at && at < history->gaps[i].until)
+			return false;
+	}
+	return true;
 }
 
 /* The period that an instant is in; there is none before all time. */
@@ -133,6 +145,7 @@ phases_extend(CarryRule *rule, TimestampTz start)
 	phase.ending =
 		rule->phase_count > 0 && start == phase.period_start ? terms_before(rule, start) : NULL;
 	phase.begins = phase.ending != NULL && start <= rule->history.begin;
+	phase.applies = history_applies(&rule->history, start);
 	phases_add(rule, &phase);
 	rule->end = phase_end(rule, start);
 }

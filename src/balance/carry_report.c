@@ -45,7 +45,7 @@ carry_grants_left(SeriesRule *base, const SeriesState *state, TimestampTz now, i
 /*
  * carry_visit_periods
  *		Goes through all periods from the begin of the history to that of now, with the
- *		rows of all phases given, and shows each when it has ended.
+ *		rows of all phases given, and shows each in which the limit applied when it has ended.
  */
 void
 carry_visit_periods(SeriesRule *base, const CounterSlot *slots, int count, TimestampTz now,
@@ -53,6 +53,7 @@ carry_visit_periods(SeriesRule *base, const CounterSlot *slots, int count, Times
 {
 	CarryRule *rule = (CarryRule *) base;
 	CarryPeriod period = {0};
+	bool applied = false;
 	int next = 0;
 	CarryBalance balance;
 
@@ -81,9 +82,12 @@ carry_visit_periods(SeriesRule *base, const CounterSlot *slots, int count, Times
 			if (phase->ending != NULL)
 			{
 				period.rolled_over = balance.rolled_over;
-				visit(&period, arg);
+				if (applied)
+					visit(&period, arg);
+				applied = false;
 			}
 		}
+		applied |= phase->applies;
 		if (phase->start == rule->history.begin || phase->ending != NULL)
 		{
 			memset(&period, 0, sizeof(CarryPeriod));

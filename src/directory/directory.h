@@ -101,6 +101,7 @@ extern SpendLimits *limits_of_spender(const Spender *spender, uint32 root_hash);
 extern const CounterSpec *
 level_limit_counter(LevelLimit *limit, const Spender *spender, uint32 root_hash,
 					TimestampTz held_at, TimestampTz now);
+extern const char *spender_share_user(const Spender *spender);
 extern int64 level_limit_amount(const LevelLimit *limit);
 extern const char *limit_policy_name(LimitPolicy policy);
 extern void directory_retire_context(MemoryContext context);

@@ -1,7 +1,7 @@
 /*
  * histories.c
- *		How limits have carried something over: their terms over time, and the grants
- *		that feed them.
+ *		How limits have carried something over: their terms over time, the grants that feed
+ *		them, and when they did not apply.
  *
  * A limit carries if its terms have ever let something roll over or overage be owed, or if
  * there is a grant for it at the level. What is left of it then follows from all that was
@@ -159,6 +159,114 @@ read_terms(QueryScope *scope, const Spender *spender, HistoryState *state)
 	query_run(scope, &query, arguments, NULL, collect_terms, state);
 }
 
+/* A row (limit_id, account_id, share, from, until). */
+static void
+collect_gap(Datum *values, bool *nulls, void *arg)
+{
+	HistoryState *state = arg;
+	MemoryContext old = MemoryContextSwitchTo(state->context);
+
+	for (int i = 0; i < state->limits->count; i++)
+	{
+		LevelLimit *limit = &state->limits->limits[i];
+		CarryHistory *history = limit->history;
+		CarryGap gap;
+
+		if (history == NULL || limit->limit_id != DatumGetInt64(values[0]) ||
+			limit->account_id != DatumGetInt64(values[1]) ||
+			limit->share != DatumGetBool(values[2]) || nulls[4])
+			continue;
+		gap.from = DatumGetTimestampTz(values[3]);
+		gap.until = DatumGetTimestampTz(values[4]);
+		if (gap.from >= gap.until)
+			continue;
+		history->gaps = array_grow(history->gaps, history->gap_count, sizeof(CarryGap));
+		history->gaps[history->gap_count++] = gap;
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * When the limits that have a history did not apply at their levels: a limit of the same
+ * resource, models and period stood before them that was dropped since, or the
+ * account was not on the plan.
+ */
+static void
+read_gaps(QueryScope *scope, const Spender *spender, const char *user_id, HistoryState *state)
+{
+	static PreparedQuery query = {
+		.text =
+			"WITH wanted AS ("
+			" SELECT w.limit_id, w.account_id, w.share FROM ROWS FROM (pg_catalog.unnest($2),"
+			"  pg_catalog.unnest($3), pg_catalog.unnest($4)) w (limit_id, account_id, share)"
+			"), defined AS ("
+			" SELECT w.limit_id, w.account_id, w.share, l.resource, l.model, l.period,"
+			"  NULL AS plan, NULL::pg_catalog.int8 AS plan_account_id,"
+			"  NULL::pg_catalog.timestamptz AS plan_since, NULL::pg_catalog.int8 AS default_of,"
+			"  NULL AS child_kind"
+			" FROM wanted w"
+			" JOIN quota.limits l ON l.root_id = $1 AND l.limit_id = w.limit_id"
+			" WHERE l.child_kind IS NOT NULL"
+			" UNION ALL"
+			" SELECT w.limit_id, w.account_id, w.share, l.resource, l.model, l.period, l.plan,"
+			"  CASE WHEN w.share THEN s.account_id ELSE a.account_id END,"
+			"  CASE WHEN w.share THEN s.plan_since ELSE a.plan_since END,"
+			"  CASE WHEN w.share THEN a.account_id ELSE a.parent_id END,"
+			"  CASE WHEN w.share THEN 'user' ELSE a.kind END"
+			" FROM wanted w"
+			" JOIN quota.plan_limits l ON l.limit_id = w.limit_id"
+			" JOIN quota.accounts a ON a.root_id = $1 AND a.account_id = w.account_id"
+			" LEFT JOIN quota.accounts s ON w.share AND s.root_id = $1"
+			"  AND s.parent_id = w.account_id AND s.kind = 'user' AND s.name = $5)"
+			" SELECT d.limit_id, d.account_id, d.share, p.set_at, p.dropped_at"
+			" FROM defined d JOIN quota.past_limits p ON p.root_id = $1"
+			"  AND p.account_id IN (d.account_id, d.default_of) AND p.resource = d.resource"
+			"  AND p.model = d.model AND p.period OPERATOR(quota.=) d.period"
+			"  AND CASE WHEN p.child_kind IS NOT NULL"
+			"   THEN p.account_id = d.default_of AND p.child_kind = d.child_kind"
+			"   ELSE p.account_id = d.account_id"
+			"    AND CASE WHEN d.share THEN p.user_id = $5 ELSE p.user_id IS NULL END END"
+			" UNION ALL"
+			" SELECT d.limit_id, d.account_id, d.share, pg_catalog.max(p.until) OVER earlier,"
+			"  pg_catalog.lead(p.since, 1, d.plan_since) OVER earlier"
+			" FROM defined d JOIN quota.past_plans p ON p.root_id = $1"
+			"  AND p.account_id = d.plan_account_id AND p.plan = d.plan"
+			" WINDOW earlier AS (PARTITION BY d.limit_id, d.account_id, d.share ORDER BY p.since)",
+		.argument_count = 5,
+		.argument_types = {INT8OID, INT8ARRAYOID, INT8ARRAYOID, BOOLARRAYOID, TEXTOID},
+	};
+	const SpendLimits *limits = state->limits;
+	Datum *ids = palloc(sizeof(Datum) * Max(limits->count, 1));
+	Datum *accounts = palloc(sizeof(Datum) * Max(limits->count, 1));
+	Datum *shares = palloc(sizeof(Datum) * Max(limits->count, 1));
+	Datum arguments[5];
+	int count = 0;
+
+	for (int i = 0; i < limits->count; i++)
+	{
+		const LevelLimit *limit = &limits->limits[i];
+
+		/* One that was made for the level has always been the nearest. */
+		if (limit->history == NULL || strcmp(limit->source, "explicit") == 0)
+			continue;
+		ids[count] = Int64GetDatum(limit->limit_id);
+		accounts[count] = Int64GetDatum(limit->account_id);
+		shares[count] = BoolGetDatum(limit->share);
+		count++;
+	}
+	if (count == 0)
+		return;
+	arguments[0] = Int64GetDatum(spender->root_id);
+	arguments[1] = PointerGetDatum(
+		construct_array(ids, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	arguments[2] = PointerGetDatum(
+		construct_array(accounts, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	arguments[3] = PointerGetDatum(
+		construct_array(shares, count, BOOLOID, sizeof(bool), true, TYPALIGN_CHAR));
+	arguments[4] = user_id == NULL ? (Datum) 0 : CStringGetTextDatum(user_id);
+	query_run(scope, &query, arguments, user_id == NULL ? "    n" : NULL, collect_gap, state);
+}
+
 /*
  * history_begin
  *		Returns the start of the period in which a limit first carried something.
@@ -221,6 +329,7 @@ limits_read_histories(QueryScope *scope, const Spender *spender, const char *use
 	MemoryContextSwitchTo(old);
 	read_grants(scope, spender, user_id, &state);
 	read_terms(scope, spender, &state);
+	read_gaps(scope, spender, user_id, &state);
 
 	MemoryContextSwitchTo(context);
 	for (int i = 0; i < limits->count; i++)
@@ -240,7 +349,7 @@ limits_read_histories(QueryScope *scope, const Spender *spender, const char *use
 /*
  * limit_read_history
  *		Returns the history of a limit that carries nothing, from the period of an instant
- *		on: what its amounts were. In the current memory context.
+ *		on: what its amounts were, and when it applied. In the current memory context.
  */
 CarryHistory *
 limit_read_history(const LevelLimit *limit, const Spender *spender, TimestampTz since)
@@ -256,6 +365,7 @@ limit_read_history(const LevelLimit *limit, const Spender *spender, TimestampTz 
 	history = limit_history(&copy);
 	query_begin(&scope);
 	read_terms(&scope, spender, &state);
+	read_gaps(&scope, spender, spender_share_user(spender), &state);
 	query_end(&scope);
 	history_complete(limit, history);
 	since = Max(since, Max(history->terms[0].set_at, limit->applies_from));

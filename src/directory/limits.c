@@ -107,7 +107,7 @@ limits_entry(const Spender *spender)
  *		Returns whose shares the levels of a spender have: nobody's where nobody
  *		spends, and nobody's where a user spends what is the user's own.
  */
-static const char *
+const char *
 spender_share_user(const Spender *spender)
 {
 	Scope *root;
@@ -237,9 +237,11 @@ limits_read(const Spender *spender, SpendLimits *limits, MemoryContext context)
 			" FROM pg_catalog.unnest($2) WITH ORDINALITY p (account_id, position)"
 			" JOIN quota.accounts a ON a.root_id = $1 AND a.account_id = p.account_id"
 			"), levels AS ("
-			" SELECT position, account_id, scope, false AS share, plan, plan_since FROM accounts"
+			" SELECT position, account_id, scope, false AS share, plan, plan_since,"
+			"  account_id AS plan_account_id FROM accounts"
 			" UNION ALL"
-			" SELECT a.position, a.account_id, a.scope, true, s.plan, s.plan_since FROM accounts a"
+			" SELECT a.position, a.account_id, a.scope, true, s.plan, s.plan_since, s.account_id"
+			" FROM accounts a"
 			" LEFT JOIN quota.accounts s ON s.root_id = $1 AND s.parent_id = a.account_id"
 			"  AND s.kind = 'user' AND s.name = $3"
 			" WHERE $3 IS NOT NULL"
@@ -263,7 +265,9 @@ limits_read(const Spender *spender, SpendLimits *limits, MemoryContext context)
 			" UNION ALL"
 			" SELECT v.position, v.account_id, v.share, v.scope, 3, 'plan',"
 			"  l.limit_id, l.version, l.resource, l.model, l.period, l.amount, l.overdraft, l.policy,"
-			"  NULL, NULL, 0, v.plan_since"
+			"  NULL, NULL, 0,"
+			"  LEAST(v.plan_since, (SELECT pg_catalog.min(o.since) FROM quota.past_plans o"
+			"   WHERE o.root_id = $1 AND o.account_id = v.plan_account_id AND o.plan = v.plan))"
 			" FROM levels v JOIN quota.plan_limits l ON l.plan = v.plan)"
 			" SELECT DISTINCT ON (position, share, resource, model, period)"
 			"  account_id, share, scope, source, limit_id, version, resource, model, period,"

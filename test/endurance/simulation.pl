@@ -507,8 +507,8 @@ sub take_step
 		[ $world->{lazy} ? 0 : 4, \&do_maintenance ]);
 
 	# Definitions change at the newest instant only: their history is by time, too.
-	push @choices, [ 6, \&change_limit ], [ 1, \&put_limit ], [ 1, \&drop_limit ], [ $FEATURES{grants} ? 6 : 0, \&give_grant ],
-	  [ $FEATURES{grants} ? 2 : 0, \&void_grant ], [ $FEATURES{plans} ? 2 : 0, \&change_plan ]
+	push @choices, [ 6, \&change_limit ], [ 2, \&put_limit ], [ 3, \&drop_limit ], [ $FEATURES{grants} ? 6 : 0, \&give_grant ],
+	  [ $FEATURES{grants} ? 2 : 0, \&void_grant ], [ $FEATURES{plans} ? 4 : 0, \&change_plan ]
 	  if $world->{now} == $world->{front};
 	my $sum = 0;
 	$sum += $_->[0] for @choices;
@@ -694,13 +694,20 @@ sub change_limit
 
 sub drop_limit
 {
-	my @limits = grep { my $id = $_->{id}; !grep { $_->{limit} == $id } values %{ $world->{model}{grants} } } own_limits();
+	my $model = $world->{model};
+	my @limits = grep { my $id = $_->{id}; !grep { $_->{limit} == $id } values %{ $model->{grants} } } own_limits();
 	my $limit = pick(@limits) or return;
+	my @before = map { [ $_, $model->limits_at($_) ] } all_levels();
 
 	$world->{doing} = 'drop_limit';
 	run("SELECT quota.drop_limit($limit->{id})");
-	delete $world->{model}{limits}{ $limit->{id} };
+	$world->{model}->drop_limit($limit->{id}, $world->{now});
 	$done{'limits dropped'}++;
+	for (@before)
+	{
+		my ($level, %ids) = ($_->[0], map { $_->{id} => 1 } @$_[ 1 .. $#$_ ]);
+		$done{'levels at which a limit that carries applies again'} += grep { !$ids{ $_->{id} } && $model->carries($_, $level) } $model->limits_at($level);
+	}
 	return;
 }
 
@@ -748,7 +755,7 @@ sub put_plan
 		delete @fields{qw(resource period)} if $kept;
 		$model->set_limit($ids{$key}, $world->{now}, 0, %fields, $kept ? () : (plan => $name));
 	}
-	delete $model->{limits}{ $kept{$_}{id} } for grep { !$wanted{$_} } keys %kept;
+	$model->drop_limit($kept{$_}{id}, $world->{now}) for grep { !$wanted{$_} } keys %kept;
 	$world->{plan} = $name;
 	$done{plans}++;
 	return;
@@ -965,7 +972,7 @@ sub do_extend
 }
 
 # Whether an expired hold may be granted again, and whether it must be. In windows it may be
-# judged at its own instant or now: the documentation leaves it open.
+# judged at its own instant, now, or by all windows around it: the documentation leaves it open.
 sub may_be_held_anew
 {
 	my ($hold) = @_;
@@ -985,7 +992,7 @@ sub may_be_held_anew
 
 				# A limit that is smaller than the hold came after it: the hold may have left its window.
 				$window && $request > $capacity ? (0, 1)
-				  : $view->{exact} && !$view->{before} ? $view->{fits}->($request)
+				  : $view->{exact} && !$view->{before} ? ($view->{fits}->($request), $view->{fits_around} ? $view->{fits_around}->($request) : ())
 				  : $view->{before} ? (0, 1)
 				  : ($view->{low} + $request <= $capacity, $view->{high} + $request <= $capacity)
 			} $window ? qw(then now) : 'then';

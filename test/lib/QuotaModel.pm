@@ -20,6 +20,7 @@
 #   plan          its name, if the limit is one of a plan (which has no scope)
 #   terms         what it has been, in the order in which it was defined: set_at and the
 #                 fields from amount on
+#   dropped_at    of one that is no more, in past_limits
 #
 # A grant: id, scope (its level), limit (id), amount, priority, effective, expires, voided,
 # rollover (or undef), created (a number in the order of creation)
@@ -43,7 +44,8 @@ sub new
 {
 	my ($class, $root) = @_;
 	return bless {
-		root => $root, accounts => {}, plans => {}, limits => {}, grants => {}, rows => [], corrected => 0, latest => BEFORE_ALL,
+		root => $root, accounts => {}, plans => {}, limits => {}, past_limits => [], grants => {}, rows => [], corrected => 0,
+		latest => BEFORE_ALL,
 	}, $class;
 }
 
@@ -58,10 +60,22 @@ sub clone
 sub put_account
 {
 	my ($self, $scope, $plan, $now) = @_;
-	my $account = $self->{accounts}{$scope} //= { created => $now };
+	my $account = $self->{accounts}{$scope} //= { created => $now, on => [] };
 
-	$account->{plan_since} = $now if ($account->{plan} // '') ne ($plan // '');
+	return if ($account->{plan} // '') eq ($plan // '');
+	# What it has been on: plan, since, until.
+	$account->{on}[-1]{until} = $now if defined $account->{plan};
+	push @{ $account->{on} }, { plan => $plan, since => $now, until => AFTER_ALL } if defined $plan;
 	$account->{plan} = $plan;
+	return;
+}
+
+sub drop_limit
+{
+	my ($self, $id, $now) = @_;
+	my $limit = delete $self->{limits}{$id};
+
+	push @{ $self->{past_limits} }, { %$limit, dropped_at => $now } unless $limit->{plan};
 	return;
 }
 
@@ -126,21 +140,47 @@ sub levels_of
 	return map { ($_, defined $user ? "$_/user:$user" : ()) } accounts_of($scope);
 }
 
+# How far a limit is from a level: made for it, for all of its kind, or of a plan; undef if it
+# has nothing to do with it.
+sub rank_at
+{
+	my ($limit, $level) = @_;
+	my ($parent, $kind) = $level =~ m{^(?:(.*)/)?([^:/]+):[^/]*$};
+
+	return 3 if $limit->{plan};
+	return 1 if $limit->{scope} eq $level;
+	return defined $parent && $limit->{scope} eq "$parent/$kind:*" ? 2 : undef;
+}
+
+# gaps(limit, level): when it did not apply there, as [from, until]: a nearer one did, or the
+# account was not on the plan.
+sub gaps
+{
+	my ($self, $limit, $level) = @_;
+	my $rank = rank_at($limit, $level);
+	my @gaps = map { [ $_->{terms}[0]{set_at}, $_->{dropped_at} ] }
+	  grep { $_->{resource} eq $limit->{resource} && $_->{period}{same_as} eq $limit->{period}{same_as} && (rank_at($_, $level) // 9) < $rank }
+	  @{ $self->{past_limits} };
+
+	if ($limit->{plan})
+	{
+		my @on = grep { $_->{plan} eq $limit->{plan} && $_->{since} < $_->{until} } @{ $self->{accounts}{$level}{on} };
+		push @gaps, [ $on[ $_ - 1 ]{until}, $on[$_]{since} ] for 1 .. $#on;
+	}
+	return grep { $_->[0] < $_->[1] } @gaps;
+}
+
 # limits_at(level): those that apply there, one of each resource and period: the nearest.
 sub limits_at
 {
 	my ($self, $level) = @_;
-	my ($parent, $kind) = $level =~ m{^(?:(.*)/)?([^:/]+):[^/]*$};
 	my $account = $self->{accounts}{$level};
 	my %nearest;
 
 	for my $limit (values %{ $self->{limits} })
 	{
-		my $rank =
-		    $limit->{plan} ? ($account && ($account->{plan} // '') eq $limit->{plan} ? 3 : next)
-		  : $limit->{scope} eq $level ? 1
-		  : defined $parent && $limit->{scope} eq "$parent/$kind:*" ? 2
-		  : next;
+		my $rank = rank_at($limit, $level) or next;
+		next if $limit->{plan} and not($account and ($account->{plan} // '') eq $limit->{plan});
 		my $key = "$limit->{resource} $limit->{period}{same_as}";
 
 		$nearest{$key} = [ $rank, $limit ] if not $nearest{$key} or $rank < $nearest{$key}[0];
@@ -278,6 +318,18 @@ sub view_rolling
 	return {
 		limit => $limit->{amount}, used => $used, held => $held, start => $at - $window, end => undef,
 		fits => sub { $fits_at->($at, $_[0]) },
+		# Whether the request fits into all windows that the instant is in, later ones too.
+		fits_around => sub {
+			my ($request) = @_;
+			my $mine = divide_down($at, $length);
+
+			for my $last (grep { $_ >= $mine && $_ <= $mine + $buckets } $mine, map { divide_down($_->[0], $length) } @$counted)
+			{
+				my ($used, $held) = sums(grep { my $b = divide_down($_->[0], $length); $b <= $last && $b + $buckets >= $last } @$counted);
+				return 0 if $used + $held + $request > $capacity;
+			}
+			return 1;
+		},
 		retry => sub {
 			my ($request) = @_;
 			return undef if $request > $capacity;
@@ -433,7 +485,7 @@ sub chain_since
 	my ($since) = sort { $a <=> $b } ($terms ? $terms->{set_at} : ()), map { $_->{effective} } $self->grants_of($limit, $level);
 	my @created = $limit->{terms}[0]{set_at};
 
-	push @created, $account->{plan_since} if $limit->{plan};
+	push @created, map { $_->{since} } (grep { $_->{plan} eq $limit->{plan} && $_->{since} < $_->{until} } @{ $account->{on} })[0] if $limit->{plan};
 	push @created, $account->{created} if not $limit->{plan} and $limit->{scope} =~ /\*$/ and $account;
 	my ($created) = sort { $b <=> $a } @created;
 	return $created > $since ? $created : $since;
@@ -464,7 +516,12 @@ sub walk
 	my ($from, $to) = period_bounds($limit->{period}, $self->chain_since($limit, $level));
 	my @grants = map { { %$_, end => grant_end($_), left => 0, lives => 0 } } sort { burn_order($a, $b) }
 	  grep { grant_end($_) > $_->{effective} } $self->grants_of($limit, $level);
-	my @cuts = sort { $a <=> $b } grep { $_ > $from } map { @$_{qw(effective end)} } @grants;
+	my @gaps = $self->gaps($limit, $level);
+	my @cuts = sort { $a <=> $b } grep { $_ > $from } (map { @$_{qw(effective end)} } @grants), map { @$_ } @gaps;
+	my $applies = sub {
+		my ($at) = @_;
+		return !grep { $_->[0] <= $at && $at < $_->[1] } @gaps;
+	};
 	my @rows = grep { $_->[0] >= $from } @$counted;
 	my @vintages;    # the oldest first, as [age, amount]
 	my $allowance = in_period(terms_of($limit, $to), $from, $to);
@@ -472,10 +529,12 @@ sub walk
 	my ($start, $is_boundary) = ($from, 1);
 	my @phases;
 
+	# While it does not apply, grants and debts wait.
+	my $usable = sub { grep { $_->{lives} } $applies->($start) ? @grants : () };
 	my $burn = sub {
 		my ($amount) = @_;
 
-		for my $source ((map { \$_->[1] } @vintages), \$allowance, map { \$_->{left} } grep { $_->{lives} } @grants)
+		for my $source ((map { \$_->[1] } @vintages), \$allowance, map { \$_->{left} } $usable->())
 		{
 			my $part = $amount < $$source ? $amount : $$source;
 			$$source -= $part;
@@ -501,11 +560,12 @@ sub walk
 		}
 		if ($taken >= 0)
 		{
-			$debt += $burn->($taken);
+			my $uncovered = $burn->($taken);
+			$debt += $uncovered if $applies->($start);
 		}
 		else
 		{
-			my $paid = -$taken < $debt ? -$taken : $debt;
+			my $paid = $applies->($start) ? (-$taken < $debt ? -$taken : $debt) : 0;
 			$debt -= $paid;
 			$allowance += -$taken - $paid;
 		}
@@ -513,12 +573,14 @@ sub walk
 			start => $start, end => $end, from => $from, to => $to, debt => $debt, rolled => $rolled, carried => $carried,
 			is_boundary => $is_boundary,
 			grants => { map { $_->{id} => $_->{left} } grep { $_->{lives} } @grants },
-			available => total((map { $_->[1] } @vintages), $allowance, (map { $_->{left} } grep { $_->{lives} } @grants)) - $debt,
+			usable => total(map { $_->{left} } $usable->()),
+			available => total((map { $_->[1] } @vintages), $allowance, (map { $_->{left} } $usable->())) - $debt,
 		};
 		$boundaries-- if $start > $until and $is_boundary;
 		last if $end == AFTER_ALL or $end > $until && !@rows && $boundaries <= 0;
 
 		# Into the next phase.
+		my $applied = $applies->($start);
 		$start = $end;
 		$is_boundary = $start == $to;
 		for (grep { $_->{end} <= $start } @grants)
@@ -532,7 +594,7 @@ sub walk
 
 			$_->[0]++ for @vintages;
 			push @vintages, [ 1, $allowance ];
-			@vintages = $terms->{rollover} > 0 ? grep { $_->[0] <= $periods } @vintages : ();
+			@vintages = $terms->{rollover} > 0 && $applied ? grep { $_->[0] <= $periods } @vintages : ();
 			my $excess = total(map { $_->[1] } @vintages) - $terms->{rollover};
 			for (@vintages)
 			{
@@ -555,7 +617,7 @@ sub walk
 			@$_{qw(lives left)} = (1, $_->{amount});
 			$is_boundary = 1;
 		}
-		$debt = $burn->($debt);
+		$debt = $burn->($debt) if $applies->($start);
 	}
 	return @phases;
 }
@@ -587,7 +649,7 @@ sub view_chain
 	return {
 		limit => $phase->{available} + $used + $held, used => $used, held => $held, start => $start, end => $end,
 		rolled_over => $phase->{rolled}, carried_overage => $phase->{carried},
-		granted => total(values %{ $phase->{grants} }), grants => $phase->{grants},
+		granted => $phase->{usable}, grants => $phase->{grants},
 		later_rows => $last >= $phase->{end} ? 1 : 0,
 		fits => sub { $fits_in->($_[0], $phase, @phases) },
 		retry => sub {

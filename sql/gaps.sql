@@ -1,0 +1,130 @@
+-- Verifies that while a limit does not apply at a level
+-- 1. its grants and what is owed wait, of a plan that the account leaves and joins again,
+-- 2. of a default that a limit stands before for a while, of accounts and of shares,
+-- 3. of a plan that a default stands before;
+-- 4. nothing rolls over from a period that ends then, and one that goes on after it has what
+--    was used meanwhile taken from its amount;
+-- 5. periods in which it never applied are not among those that are over;
+-- 6. memory and tables agree.
+\set ECHO none
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set helpers :abs_srcdir '/test/lib/calls.psql'
+\i :helpers
+\set ECHO all
+SET xavier_quota.clock = '2026-03-01 00:00+00';
+SELECT quota.put_account('company:gap') AS root \gset
+SELECT quota.put_account('company:gap/project:gap') IS NOT NULL AS project;
+SELECT quota.put_member('company:gap', 'gap_ann');
+CREATE TEMP VIEW running AS
+    SELECT scope, resource, source, "limit", used, remaining, rolled_over, granted, carried_overage
+    FROM quota.admin_limits WHERE root = 'company:gap' ORDER BY scope, resource;
+CREATE TEMP VIEW given AS
+    SELECT scope, amount, remaining, burned, state FROM quota.admin_grants WHERE root = 'company:gap' ORDER BY grant_id;
+CREATE FUNCTION pg_temp.use(amount quota.amount) RETURNS text
+LANGUAGE sql AS $$
+    SELECT quota.settle_amount((quota.reserve_amount('gap_ann', 'gap', amount) ->> 'hold_id')::uuid, amount) ->> 'state'
+$$;
+
+-- 1. Of 100 and a pack of 50, 120 are used: 30 of the pack are left, whatever happens in between.
+SELECT quota.put_plan('gap pro', '[{"resource": "credit", "amount": 100, "period": "month", "carry_overage": true}]');
+SELECT quota.put_plan('gap free', '[{"resource": "credit", "amount": 1000, "period": "month"}]');
+SELECT quota.put_account('company:gap', plan => 'gap pro') = :root AS joined;
+SELECT quota.grant_quota('company:gap', 'credit', 50, note => 'a pack') IS NOT NULL AS granted;
+SET xavier_quota.clock = '2026-03-05 00:00+00';
+SELECT pg_temp.use('credit=120');
+SELECT * FROM given;
+SET xavier_quota.clock = '2026-03-10 00:00+00';
+SELECT quota.put_account('company:gap', plan => 'gap free') = :root AS left_it;
+SELECT pg_temp.use('credit=300');
+SET xavier_quota.clock = '2026-04-10 00:00+00';
+SELECT pg_temp.use('credit=7');
+SET xavier_quota.clock = '2026-05-10 00:00+00';
+SELECT quota.put_account('company:gap', plan => 'gap pro') = :root AS joined_again;
+SELECT * FROM running;
+SELECT * FROM given;
+SELECT pg_temp.use('credit=120');
+SELECT * FROM given;
+-- 25 more are a fact: 10 of the pack, and 15 are owed, also after two months elsewhere.
+SELECT quota.adjust('company:gap', 'credit=25', 'a batch') ->> 'state' AS state;
+SET xavier_quota.clock = '2026-05-20 00:00+00';
+SELECT quota.put_account('company:gap') = :root AS left_again;
+SELECT pg_temp.use('credit=1000');
+SET xavier_quota.clock = '2026-07-20 00:00+00';
+SELECT quota.put_account('company:gap', plan => 'gap pro') = :root AS joined_once_more;
+SELECT * FROM running;
+SELECT since, until FROM quota.past_plans WHERE root_id = :root AND plan = 'gap pro' ORDER BY since;
+
+-- 5. There is a row of each period in which the plan applied at some time.
+CALL quota.run_job('periods');
+SELECT period_start::date AS month, "limit", granted, used, overage, rolled_over
+FROM quota.admin_periods
+WHERE limit_id = (SELECT limit_id FROM quota.plan_limits WHERE plan = 'gap pro') ORDER BY period_start;
+
+-- 6.
+SELECT count(*) FROM quota.verify('company:gap');
+SELECT quota.put_account('company:gap') = :root AS left_for_good;
+
+-- 2. A default for all projects and one for all users, each with a grant.
+SET xavier_quota.clock = '2027-01-01 00:00+00';
+SELECT quota.set_limit('company:gap/project:*', 'credit', 10, 'month') AS each_project,
+       quota.set_limit('company:gap/user:*', 'calls', 10, 'month') AS each_user \gset
+SELECT quota.grant_quota('company:gap/project:gap', 'credit', 50, effective_at => '2027-01-01 00:00+00') IS NOT NULL AS granted,
+       quota.grant_quota('company:gap/user:gap_ann', 'calls', 50, effective_at => '2027-01-01 00:00+00') IS NOT NULL AS granted_too;
+SET xavier_quota.clock = '2027-01-05 00:00+00';
+SELECT pg_temp.use('credit=12,calls=14');
+SELECT pg_temp.keep('open', quota.reserve_amount('gap_ann', 'gap', 'calls=20', ttl => '1 day'));
+SELECT * FROM running;
+SET xavier_quota.clock = '2027-01-05 06:00+00';
+SELECT quota.set_limit('company:gap/project:gap', 'credit', 500, 'month') AS own,
+       quota.set_limit('company:gap/user:gap_ann', 'calls', 500, 'month') AS own_share \gset
+SELECT pg_temp.use('credit=100,calls=100');
+SELECT * FROM running;
+SET xavier_quota.clock = '2027-01-05 18:00+00';
+SELECT quota.drop_limit(:own), quota.drop_limit(:own_share);
+SELECT * FROM running;
+SELECT pg_temp.use('credit=5,calls=5');
+SELECT * FROM given WHERE remaining IS NOT NULL;
+-- A hold of before gives back to the grants that it drew on.
+SELECT pg_temp.brief(quota.settle_amount(pg_temp.id('open'), 'calls=1'));
+SELECT * FROM given WHERE remaining IS NOT NULL;
+SELECT count(*) FROM quota.verify('company:gap');
+
+-- 3. A plan of the share, a default before it for February.
+SELECT quota.drop_limit(:each_project), quota.drop_limit(:each_user);
+SELECT quota.put_plan('gap share', '[{"resource": "calls", "amount": 10, "period": "day"}]');
+SET xavier_quota.clock = '2027-01-31 00:00+00';
+SELECT quota.put_account('company:gap/user:gap_ann', plan => 'gap share') IS NOT NULL AS joined;
+SELECT quota.grant_quota('company:gap/user:gap_ann', 'calls', 20) IS NOT NULL AS granted;
+SET xavier_quota.clock = '2027-02-01 00:00+00';
+SELECT quota.set_limit('company:gap/user:*', 'calls', 100, 'day') AS each_user \gset
+SELECT pg_temp.use('calls=90');
+SET xavier_quota.clock = '2027-03-01 00:00+00';
+SELECT quota.drop_limit(:each_user);
+SELECT pg_temp.use('calls=13');
+SELECT * FROM running;
+SELECT resource, model, child_kind, user_id, set_at, dropped_at FROM quota.past_limits WHERE root_id = :root ORDER BY limit_id;
+SELECT quota.put_account('company:gap/user:gap_ann') IS NOT NULL AS left_it;
+
+-- 4. 60 of January roll over; the limit that stood before the default in February ends in
+-- March: of February nothing rolls over, and of March 30 are used.
+SET xavier_quota.clock = '2028-01-01 00:00+00';
+SELECT quota.set_limit('company:gap/project:*', 'credit', 100, 'month', rollover => 1000, rollover_periods => 12) AS each_project \gset
+SELECT pg_temp.use('credit=40');
+SET xavier_quota.clock = '2028-02-01 00:00+00';
+SELECT * FROM running;
+SET xavier_quota.clock = '2028-02-10 00:00+00';
+SELECT quota.set_limit('company:gap/project:gap', 'credit', 500, 'month') AS own \gset
+SET xavier_quota.clock = '2028-03-05 00:00+00';
+SELECT pg_temp.use('credit=30');
+SET xavier_quota.clock = '2028-03-10 00:00+00';
+SELECT quota.drop_limit(:own);
+SELECT * FROM running;
+SET xavier_quota.clock = '2028-04-10 00:00+00';
+SELECT * FROM running;
+-- A limit that stands before it for days of one month changes nothing.
+SELECT quota.set_limit('company:gap/project:gap', 'credit', 500, 'month') AS own \gset
+SET xavier_quota.clock = '2028-04-11 00:00+00';
+SELECT quota.drop_limit(:own);
+SET xavier_quota.clock = '2028-05-01 00:00+00';
+SELECT * FROM running;
+SELECT count(*) FROM quota.verify('company:gap');
