@@ -7,7 +7,8 @@
 -- 5. prepaid packs feed a limit for life;
 -- 6. a refusal says when the same request fits; nothing is held in a period whose use would make a later one owe;
 -- 7. defaults and plans carry from when they apply; a change of terms holds from its period on;
--- 8. reload, verify(), the fold and a clock that goes back agree, over more phases than memory keeps.
+-- 8. reload, verify(), the fold and a clock that goes back agree, over more phases than memory keeps;
+-- 9. what was held under a clock that was far ahead is no obstacle to those before it.
 \set ECHO none
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set helpers :abs_srcdir '/test/lib/calls.psql'
@@ -15,8 +16,8 @@
 \set ECHO all
 \pset null ''
 SET xavier_quota.clock = '2026-03-01 00:00+00';
-SELECT count(quota.put_account(('company:car' || n)::quota.scope)) + count(quota.put_account(('company:car' || n || '/project:car' || n)::quota.scope)) AS accounts FROM generate_series(1, 13) AS n;
-SELECT count(quota.put_member(('company:car' || n)::quota.scope, 'car_ann')) AS members FROM generate_series(1, 13) AS n;
+SELECT count(quota.put_account(('company:car' || n)::quota.scope)) + count(quota.put_account(('company:car' || n || '/project:car' || n)::quota.scope)) AS accounts FROM generate_series(1, 14) AS n;
+SELECT count(quota.put_member(('company:car' || n)::quota.scope, 'car_ann')) AS members FROM generate_series(1, 14) AS n;
 CREATE FUNCTION pg_temp.reserve(label text, credits numeric, company int, ttl interval DEFAULT '7 days') RETURNS text
 LANGUAGE sql AS $$ SELECT pg_temp.keep(label, quota.reserve_amount('car_ann', 'car' || company, ('credit=' || credits)::quota.amount, ttl => ttl)) $$;
 CREATE FUNCTION pg_temp.settle(label text, credits numeric) RETURNS text
@@ -213,4 +214,23 @@ SELECT * FROM pg_temp.at(8, '2026-03-15 17:00+00');
 -- A clock that goes back further than memory keeps, while what came after counts, finds nothing to hold; forward again all is as it was.
 SELECT * FROM pg_temp.at(8, '2026-03-01 01:30+00');
 SELECT * FROM pg_temp.at(8, '2026-03-15 17:00+00');
-SELECT v.* FROM generate_series(1, 13) AS n, quota.verify(('company:car' || n)::quota.scope) AS v;
+
+-- 9. 10 a day. A clock that is 300 days ahead, and then right again: as if there were no such hold, but that
+-- nobody may use what it has.
+SELECT quota.set_limit('company:car14', 'credit', 10, 'day', rollover => 5, carry_overage => true) IS NOT NULL AS set
+    FROM set_config('xavier_quota.clock', '2026-03-01 00:00+00', false);
+SELECT * FROM pg_temp.at(14, '2026-03-02 12:00+00', 15);
+SELECT pg_temp.reserve('ahead', 12, 14) FROM set_config('xavier_quota.clock', '2026-12-27 12:00+00', false);
+SELECT * FROM pg_temp.at(14, '2026-12-27 12:00+00', 3);
+SELECT * FROM pg_temp.at(14, '2026-03-02 12:00+00', 15);
+SELECT pg_temp.reserve('behind', 14, 14);
+SELECT * FROM pg_temp.at(14, '2026-03-02 12:00+00');
+SELECT * FROM quota.verify('company:car14');
+SELECT pg_temp.settle('ahead', 12);
+SELECT pg_temp.settle('behind', 13);
+SELECT * FROM pg_temp.at(14, '2026-03-03 12:00+00');
+SELECT * FROM quota.verify('company:car14');
+SELECT quota.reload('company:car14');
+SELECT * FROM pg_temp.at(14, '2026-03-03 12:00+00');
+SELECT * FROM pg_temp.at(14, '2026-12-27 12:00+00');
+SELECT v.* FROM generate_series(1, 14) AS n, quota.verify(('company:car' || n)::quota.scope) AS v;

@@ -118,7 +118,8 @@ struct SeriesRule
 
 /* Functions in series.c */
 extern CounterSlot *series_find(SeriesState *state, TimestampTz start);
-extern CounterSlot *series_slot(SeriesState *state, const SeriesRule *rule, TimestampTz start);
+extern CounterSlot *
+series_slot(SeriesState *state, const SeriesRule *rule, TimestampTz start, TimestampTz trim_at);
 extern bool series_has_place(const SeriesState *state, TimestampTz start);
 extern void series_prepare(SeriesRule *rule, const SeriesState *state, TimestampTz now);
 extern void series_drop_before(SeriesState *state, TimestampTz floor);

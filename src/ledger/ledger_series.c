@@ -184,13 +184,17 @@ load_finish(LoadTarget *target)
 	rule->open(rule, state);
 	if (rule->look_back != NULL)
 		rule->look_back(rule, state, spec->load_from, target->hours.slots, target->hours.count);
-	/* Slot by slot: what has been taken into the opening needs not be prepared for any more. */
+	/*
+	 * Slot by slot: what has been taken into the opening needs not be prepared for any more.
+	 * What is needed is not taken into it, though a clock that was ahead has left rows of later.
+	 */
 	for (int i = 0; i < slots->count; i++)
 	{
+		TimestampTz start = slots->slots[i].start;
 		CounterSlot *slot;
 
-		load_prepare(rule, state, slots->slots[i].start);
-		slot = series_slot(state, rule, slots->slots[i].start);
+		load_prepare(rule, state, start);
+		slot = series_slot(state, rule, start, Min(start, spec->needed));
 		if (slot == NULL)
 			elog(ERROR, "slot of a series has no place");
 		*slot = slots->slots[i];
