@@ -11,8 +11,8 @@
 \i :helpers
 \set ECHO all
 \pset null '(null)'
-SELECT count(quota.put_account(s::quota.scope)) AS accounts FROM unnest(ARRAY['company:ref', 'company:ref/project:ref', 'company:ref_day', 'company:ref_day/project:ref_day', 'company:ref_back', 'company:ref_back/project:ref_back', 'company:ref_both', 'company:ref_both/project:ref_both']) AS s;
-SELECT quota.put_member('company:ref', 'ref_ann'), quota.put_member('company:ref_day', 'ref_ann'), quota.put_member('company:ref_back', 'ref_ann'), quota.put_member('company:ref_both', 'ref_ann');
+SELECT count(quota.put_account(s::quota.scope)) AS accounts FROM unnest(ARRAY['company:ref', 'company:ref/project:ref', 'company:ref_day', 'company:ref_day/project:ref_day', 'company:ref_back', 'company:ref_back/project:ref_back', 'company:ref_both', 'company:ref_both/project:ref_both', 'company:ref_long', 'company:ref_long/project:ref_long']) AS s;
+SELECT quota.put_member('company:ref', 'ref_ann'), quota.put_member('company:ref_day', 'ref_ann'), quota.put_member('company:ref_back', 'ref_ann'), quota.put_member('company:ref_both', 'ref_ann'), quota.put_member('company:ref_long', 'ref_ann');
 SELECT quota.set_limit('company:ref', 'calls', 11, 'refill 7 per 3 seconds up to 11') AS refill \gset
 CREATE FUNCTION pg_temp.reserve(label text, calls numeric, project text DEFAULT 'ref') RETURNS text
 LANGUAGE sql AS $$ SELECT pg_temp.keep(label, quota.reserve_amount('ref_ann', project, ('calls=' || calls)::quota.amount, ttl => '7 days')) $$;
@@ -82,6 +82,26 @@ SELECT quota._fold_root(a.root_id, quota._system_identifier()) > 0 AS folded FRO
 SELECT quota.reload('company:ref_day');
 SELECT s.clock, a."limit", a.owed, a.owed <= s.owed AS not_more FROM seen AS s, pg_temp.at(s.clock, 1000, 'ref_day') AS a WHERE a."limit" = s."limit" ORDER BY s.clock, a."limit";
 SELECT * FROM quota.verify('company:ref_day');
+
+-- The fold knows hours; since when something is owed is looked up, so that a reload is exact, whether the
+-- debt began before other hours or after a pause.
+SELECT quota.set_limit('company:ref_long', 'calls', 100, 'refill 1 per 6 hours up to 100') IS NOT NULL AS set FROM set_config('xavier_quota.clock', '2026-03-01 00:00+00', false);
+SELECT pg_temp.brief(quota.adjust('company:ref_long', 'calls=3', 'used')) FROM set_config('xavier_quota.clock', '2026-03-10 12:17:08+00', false);
+SELECT pg_temp.brief(quota.adjust('company:ref_long', 'calls=2', 'used')) FROM set_config('xavier_quota.clock', '2026-03-10 12:40+00', false);
+SELECT pg_temp.brief(quota.adjust('company:ref_long', 'calls=7', 'used')) FROM set_config('xavier_quota.clock', '2026-03-11 03:03:03+00', false);
+SELECT owed FROM pg_temp.at('2026-03-11 11:00+00', 1, 'ref_long');
+SELECT quota._fold_root(a.root_id, quota._system_identifier()) AS folded FROM quota.accounts a WHERE a.scope = 'company:ref_long';
+SELECT quota.reload('company:ref_long');
+SELECT owed FROM pg_temp.at('2026-03-11 11:00+00', 1, 'ref_long');
+-- All of that has flowed back for 5 minutes: a debt that begins in the hour in which the other one ends.
+SET xavier_quota.clock = '2026-03-13 12:22:08+00';
+SELECT pg_temp.brief(quota.adjust('company:ref_long', 'calls=1', 'used'));
+SET xavier_quota.clock = '2026-03-13 12:59+00';
+SELECT pg_temp.brief(quota.adjust('company:ref_long', 'calls=2', 'used'));
+SELECT owed FROM pg_temp.at('2026-03-13 15:00+00', 1, 'ref_long');
+SELECT quota._fold_root(a.root_id, quota._system_identifier()) AS folded FROM quota.accounts a WHERE a.scope = 'company:ref_long';
+SELECT quota.reload('company:ref_long');
+SELECT owed FROM pg_temp.at('2026-03-13 15:00+00', 1, 'ref_long');
 
 -- 6.
 SET xavier_quota.clock = '2036-03-10 12:00+00';

@@ -26,6 +26,9 @@
  * bucket is not counted there, since it may have come before what it would pay for. Where
  * the buckets are hours, whose sums come from the roll-up, it counts as if it came last.
  *
+ * Where a load has sums of hours, it takes them as used at their ends, and looks up the
+ * hour since which something is owed: only when that began matters.
+ *
  * A load reads some such times of rows, and before that the hours of 64 of them: so what
  * is owed after a load is never less than it is, and more only where the bucket has been
  * kept nearly empty for long. Caveat: of a debt above the burst that facts had made before
@@ -228,6 +231,24 @@ refill_note(const SeriesRule *base, SeriesState *state, TimestampTz held_at, int
 	opening->running = Max(Min(opening->running + added, PARTS_MAX), 0);
 }
 
+static int
+refill_first_owed(const SeriesRule *base, const SeriesNote *notes, int count)
+{
+	const RefillRule *rule = (const RefillRule *) base;
+	int128 debt = 0;
+	int first = -1;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (i > 0)
+			debt = Max(flow_back(rule, debt, notes[i].held_at - notes[i - 1].held_at), 0);
+		if (debt == 0)
+			first = i;
+		debt = Max(Min(debt + parts_of(rule, notes[i].micros), PARTS_MAX), 0);
+	}
+	return debt == 0 ? -1 : first;
+}
+
 /* A correction of before what came since may have had nothing to pay off. */
 static void
 refill_correct(const SeriesRule *base, SeriesState *state, TimestampTz held_at, int64 micros)
@@ -403,6 +424,7 @@ refill_rule(const Period *period, int64 amount, int64 overdraft)
 	rule->rule.advance = refill_advance;
 	rule->rule.note = refill_note;
 	rule->rule.correct = refill_correct;
+	rule->rule.first_owed = refill_first_owed;
 	rule->rule.miss = refill_miss;
 	rule->rule.assess = refill_assess;
 	rule->rule.retry_at = refill_retry_at;

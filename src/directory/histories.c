@@ -261,8 +261,8 @@ read_gaps(QueryScope *scope, const Spender *spender, const char *user_id, Histor
 		construct_array(ids, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	arguments[2] = PointerGetDatum(
 		construct_array(accounts, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	arguments[3] = PointerGetDatum(
-		construct_array(shares, count, BOOLOID, sizeof(bool), true, TYPALIGN_CHAR));
+	arguments[3] =
+		PointerGetDatum(construct_array(shares, count, BOOLOID, sizeof(bool), true, TYPALIGN_CHAR));
 	arguments[4] = user_id == NULL ? (Datum) 0 : CStringGetTextDatum(user_id);
 	query_run(scope, &query, arguments, user_id == NULL ? "    n" : NULL, collect_gap, state);
 }

@@ -178,8 +178,7 @@ static CounterSlot *
 claim_change_slot(EscrowClaim *claim, int64 micros)
 {
 	SeriesState *state = counter_state(claim->counter);
-	CounterSlot *slot =
-		series_slot(state, claim->rule, claim->series.slot, claim->series.slot);
+	CounterSlot *slot = series_slot(state, claim->rule, claim->series.slot, claim->series.slot);
 
 	if (claim->rule->note != NULL)
 		claim->rule->note(claim->rule, state, claim->series.held_at, micros);

@@ -44,6 +44,14 @@ typedef struct SeriesState
 	CounterSlot slots[SERIES_SLOTS]; /* ascending by start */
 } SeriesState;
 
+/* An amount that a rule is told of: a row, or what the roll-up has of an hour, as of its end. */
+typedef struct SeriesNote
+{
+	TimestampTz held_at;
+	int64 micros;
+	bool is_hour;
+} SeriesNote;
+
 /* What a rule is asked, and what it answers; see EscrowClaim. */
 typedef struct SeriesClaim
 {
@@ -102,6 +110,12 @@ struct SeriesRule
 	 * amount below 0, or 0; by a claim after commit. Goes with note. (*)
 	 */
 	void (*correct)(const SeriesRule *rule, SeriesState *state, TimestampTz held_at, int64 micros);
+	/*
+	 * Returns which of amounts in the order of time is the first that is not made up for
+	 * after them all: when that was matters, when the others were does not. -1 if there
+	 * is none. Goes with note.
+	 */
+	int (*first_owed)(const SeriesRule *rule, const SeriesNote *notes, int count);
 	/*
 	 * Is told of an amount that is a fact, and too old for a slot: nobody else has it until
 	 * the series is loaded afresh. NULL: does not care. (*)

@@ -61,13 +61,6 @@ typedef enum KeyColumn
 	KEY_COLUMNS = KEY_CREATED_AT
 } KeyColumn;
 
-/* A row as the rule of a series is told of it. */
-typedef struct NotedRow
-{
-	TimestampTz held_at;
-	int64 micros;
-} NotedRow;
-
 /* Slots, ascending by start. */
 typedef struct SlotList
 {
@@ -83,9 +76,10 @@ typedef struct LoadTarget
 	MemoryContext context;
 	SlotList slots; /* of a series */
 	SlotList hours; /* before them */
-	int row_count;
-	int row_space;
-	NotedRow *rows; /* if its rule wants to be told */
+	int note_count;
+	int note_space;
+	SeriesNote *notes; /* if its rule wants to be told */
+	bool only_notes;   /* of rows that come now: the slots have them */
 } LoadTarget;
 
 /* From when on rows count. */
@@ -100,6 +94,7 @@ extern bool load_uses_rollup(const CounterSpec *spec);
 extern bool load_hour_is_whole(const CounterSpec *spec, TimestampTz hour);
 extern void load_add(LoadTarget *target, TimestampTz held_at, int128 used, int128 held);
 extern void load_add_hour(LoadTarget *target, TimestampTz hour, int128 used);
+extern bool load_next_hour(LoadTarget *target, TimestampTz *hour);
 extern void load_finish(LoadTarget *target);
 
 /* Functions in ledger_read.c */

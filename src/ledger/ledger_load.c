@@ -19,7 +19,7 @@
  * the counters of its row (api/levels.c): the level is among the row's levels,
  * a share counts its user only, the model matches, and the time of the hold is
  * in the period; or in a slot of a series, see ledger_series.c. There the hours whose
- * rows are not all in one slot are edges, too.
+ * rows are not all in one slot are edges, too, and so is one from which on something is owed.
  */
 #include "postgres.h"
 
@@ -33,6 +33,9 @@
 #include "ledger/ledger_internal.h"
 #include "model_pattern.h"
 #include "query.h"
+
+/* So many hours are read, at most, to know since when something is owed. */
+#define HOURS_MAX 4
 
 /* The counters being computed; rows find their way to each that they count in. */
 typedef struct LoadState
@@ -356,6 +359,22 @@ load_folded(QueryScope *scope, LoadTarget *target)
 }
 
 /*
+ * load_hours
+ *		Reads the events of the hours that a rule has to know more of than what they add up to.
+ */
+static void
+load_hours(QueryScope *scope, LoadTarget *target)
+{
+	LoadState one = {target, 1, false};
+	TimestampTz hour;
+
+	target->only_notes = true;
+	for (int i = 0; i < HOURS_MAX && load_next_hour(target, &hour); i++)
+		load_edge(scope, &one, hour, hour + USECS_PER_HOUR);
+	target->only_notes = false;
+}
+
+/*
  * ledger_load
  *		Computes what the tables say of counters of one root, as of now, in one snapshot.
  *
@@ -380,6 +399,8 @@ ledger_load(CounterLoad *loads, int count)
 		load_folded(&scope, &targets[i]);
 	load_tail(&scope, &state);
 	load_holds(&scope, &state);
+	for (int i = 0; i < count; i++)
+		load_hours(&scope, &targets[i]);
 	query_end(&scope);
 	for (int i = 0; i < count; i++)
 		load_finish(&targets[i]);

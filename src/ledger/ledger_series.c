@@ -78,21 +78,24 @@ add_to_hour(LoadTarget *target, TimestampTz at, int128 used)
 }
 
 static void
-target_note(LoadTarget *target, TimestampTz held_at, int128 micros)
+target_note(LoadTarget *target, TimestampTz held_at, int128 micros, bool is_hour)
 {
+	SeriesNote *note;
+
 	if (target->load->spec->rule->note == NULL || micros == 0)
 		return;
-	if (target->row_count == target->row_space)
+	if (target->note_count == target->note_space)
 	{
-		target->row_space = Max(64, target->row_space * 2);
-		target->rows =
-			target->rows == NULL
-				? MemoryContextAlloc(target->context, sizeof(NotedRow) * target->row_space)
-				: repalloc_huge(target->rows, sizeof(NotedRow) * (Size) target->row_space);
+		target->note_space = Max(64, target->note_space * 2);
+		target->notes =
+			target->notes == NULL
+				? MemoryContextAlloc(target->context, sizeof(SeriesNote) * target->note_space)
+				: repalloc_huge(target->notes, sizeof(SeriesNote) * (Size) target->note_space);
 	}
-	target->rows[target->row_count].held_at = held_at;
-	target->rows[target->row_count++].micros =
-		(int64) Min(Max(micros, -(int128) MICROS_MAX), (int128) MICROS_MAX);
+	note = &target->notes[target->note_count++];
+	note->held_at = held_at;
+	note->micros = (int64) Min(Max(micros, -(int128) MICROS_MAX), (int128) MICROS_MAX);
+	note->is_hour = is_hour;
 }
 
 /*
@@ -116,11 +119,13 @@ load_add(LoadTarget *target, TimestampTz held_at, int128 used, int128 held)
 		add_to_hour(target, held_at, used + held);
 		return;
 	}
+	target_note(target, held_at, used + held, false);
+	if (target->only_notes)
+		return;
 	slot = list_slot(target, &target->slots, rule->slot_start(rule, held_at));
 	slot->used += used;
 	slot->held += held;
 	slot->returned += Min(used, (int128) 0);
-	target_note(target, held_at, used + held);
 }
 
 /*
@@ -139,16 +144,46 @@ load_add_hour(LoadTarget *target, TimestampTz hour, int128 used)
 		return;
 	}
 	list_slot(target, &target->slots, rule->slot_start(rule, hour))->used += used;
-	target_note(target, hour + USECS_PER_HOUR, used);
+	target_note(target, hour + USECS_PER_HOUR, used, true);
 }
 
 static int
-compare_rows(const void *a, const void *b)
+compare_notes(const void *a, const void *b)
 {
-	const NotedRow *left = a;
-	const NotedRow *right = b;
+	const SeriesNote *left = a;
+	const SeriesNote *right = b;
 
 	return left->held_at < right->held_at ? -1 : left->held_at > right->held_at;
+}
+
+/*
+ * load_next_hour
+ *		Finds the hour of which the roll-up's sum does not do, since what is owed goes back to it
+ *		and when it was used matters, and removes that. Returns false if there is none.
+ */
+bool
+load_next_hour(LoadTarget *target, TimestampTz *hour)
+{
+	const SeriesRule *rule = target->load->spec->rule;
+	TimestampTz end;
+	int first;
+	int kept = 0;
+
+	if (target->note_count == 0)
+		return false;
+	qsort(target->notes, target->note_count, sizeof(SeriesNote), compare_notes);
+	first = rule->first_owed(rule, target->notes, target->note_count);
+	if (first < 0 || !target->notes[first].is_hour)
+		return false;
+	end = target->notes[first].held_at;
+	for (int i = 0; i < target->note_count; i++)
+	{
+		if (!target->notes[i].is_hour || target->notes[i].held_at != end)
+			target->notes[kept++] = target->notes[i];
+	}
+	target->note_count = kept;
+	*hour = end - USECS_PER_HOUR;
+	return true;
 }
 
 static void
@@ -205,20 +240,20 @@ load_finish(LoadTarget *target)
 		rule->trim(rule, state, spec->needed);
 		load_prepare(rule, state, spec->needed);
 	}
-	qsort(target->rows, target->row_count, sizeof(NotedRow), compare_rows);
-	for (int i = 0; i < target->row_count; i++)
+	qsort(target->notes, target->note_count, sizeof(SeriesNote), compare_notes);
+	for (int i = 0; i < target->note_count; i++)
 	{
-		const NotedRow *row = &target->rows[i];
+		const SeriesNote *note = &target->notes[i];
 
-		if (row->micros < 0)
-			rule->correct(rule, state, row->held_at, row->micros);
+		if (note->micros < 0)
+			rule->correct(rule, state, note->held_at, note->micros);
 		else
-			rule->note(rule, state, row->held_at, row->micros);
+			rule->note(rule, state, note->held_at, note->micros);
 	}
 	if (target->slots.slots != NULL)
 		pfree(target->slots.slots);
 	if (target->hours.slots != NULL)
 		pfree(target->hours.slots);
-	if (target->rows != NULL)
-		pfree(target->rows);
+	if (target->notes != NULL)
+		pfree(target->notes);
 }
