@@ -4,9 +4,10 @@
  *		and grants add to what there is.
  *
  * Time is cut into phases: a phase begins where a period does, where a grant begins or
- * ends, and where the limit ceases or begins again to apply at the level. A slot of the series has
- *what the rows of one phase add up to, open holds included. What there is to use in a phase is what
- *all the phases before it have left, so it is computed by going through them in order:
+ * ends, and where the limit ceases to apply at the level, or does so again. A slot of the
+ * series has what the rows of one phase add up to, open holds included. What there is to
+ * use in a phase is what all the phases before it have left, so it is computed by going
+ * through them in order:
  *
  *		sources		what was rolled over, the oldest first; the amount of the period; the
  *					grants in effect, in the order of priority, end and age
