@@ -152,11 +152,7 @@ BEGIN
         VALUES (target.root_id, new_id, target.account_id, target.user_id, fed, grant_quota.resource,
                 grant_quota.amount, grant_quota.priority, grant_quota.effective_at,
                 grant_quota.expires_at, grant_quota.rollover, grant_quota.note, now);
-    -- What was recorded of the time that it changes is recorded anew.
-    DELETE FROM quota.periods p
-        WHERE p.root_id = target.root_id AND p.account_id = target.account_id
-          AND p.user_id = COALESCE(target.user_id, '') AND p.limit_id = fed
-          AND p.period_end > grant_quota.effective_at;
+    PERFORM quota._record_periods_anew(target.root_id, target.account_id, target.user_id, fed, effective_at);
     RETURN new_id;
 END
 $function$;

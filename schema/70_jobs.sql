@@ -434,6 +434,50 @@ $function$;
 COMMENT ON FUNCTION quota._record_last_periods(quota.scope, text) IS
     'Records the periods of one level that are over, before a limit ceases to apply there';
 
+CREATE FUNCTION quota._record_periods_anew(
+    root_id bigint, account_id bigint, user_id text, limit_id bigint, since timestamptz) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp SET jit = off
+AS $function$
+-- Brings what was recorded of a limit at one level, of periods that ended after an instant, up
+-- to date with a definition that has changed since; not from the first on that has an open
+-- hold: that is done when its event comes.
+-- Tables written: periods.
+DECLARE
+    account constant quota.scope := (SELECT a.scope FROM quota.accounts a
+                                     WHERE a.root_id = _record_periods_anew.root_id
+                                       AND a.account_id = _record_periods_anew.account_id);
+    held boolean;
+BEGIN
+    WHILE EXISTS (SELECT FROM quota.periods r
+                  WHERE r.root_id = _record_periods_anew.root_id AND r.account_id = _record_periods_anew.account_id
+                    AND r.user_id = COALESCE(_record_periods_anew.user_id, '')
+                    AND r.limit_id = _record_periods_anew.limit_id AND r.period_end > since) LOOP
+        -- So many at a time as are told at once.
+        WITH closed AS MATERIALIZED (
+            SELECT e.*, bool_or(e.held <> 0) OVER (ORDER BY e.period_start) AS has_holds
+            FROM quota._closed_periods(account, _record_periods_anew.user_id, _record_periods_anew.since) e
+            WHERE e.limit_id = _record_periods_anew.limit_id
+        ), written AS (
+            UPDATE quota.periods p
+                SET "limit" = c."limit", granted = c.granted, used = c.used, overage = c.overage,
+                    rolled_over = c.rolled_over, late = p.late + c.used - p.used, recorded_at = quota.now()
+                FROM closed c
+                WHERE p.root_id = _record_periods_anew.root_id
+                  AND p.account_id = _record_periods_anew.account_id
+                  AND p.user_id = COALESCE(_record_periods_anew.user_id, '')
+                  AND p.limit_id = c.limit_id AND p.period_start = c.period_start AND NOT c.has_holds
+                  AND (p."limit", p.granted, p.used, p.overage, p.rolled_over)
+                          IS DISTINCT FROM (c."limit", c.granted, c.used, c.overage, c.rolled_over)
+        )
+        SELECT max(c.period_end), bool_or(c.has_holds) INTO since, held FROM closed c;
+        EXIT WHEN held;
+    END LOOP;
+END
+$function$;
+COMMENT ON FUNCTION quota._record_periods_anew(bigint, bigint, text, bigint, timestamptz) IS
+    'Brings the records of closed periods of a limit up to date with a definition that has changed';
+
 -- Partitions ------------------------------------------------------------------
 
 CREATE FUNCTION quota._create_partition(month timestamptz) RETURNS boolean

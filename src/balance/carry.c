@@ -60,6 +60,7 @@ carry_advance_to(const CarryRule *rule, SeriesState *state, int last)
 
 	if (last <= first)
 		return;
+	grants_select(rule, state->floor, rule->phases[last].start);
 	balance.grants = rule->grants[0];
 	balance_load(rule, state, &rule->phases[first], &balance);
 	for (int i = first; i < last; i++)
@@ -152,6 +153,7 @@ carry_assess(const SeriesRule *base, const SeriesState *state, SeriesClaim *clai
 		return;
 	}
 
+	grants_select(rule, state->floor, rule->phases[Max(mine, last)].start);
 	without.grants = rule->grants[0];
 	balance_load(rule, state, &rule->phases[first], &without);
 	for (int i = first; i <= Max(mine, last); i++)
@@ -177,7 +179,7 @@ carry_assess(const SeriesRule *base, const SeriesState *state, SeriesClaim *clai
 													 claim->limit + claim->overdraft;
 			if (claim->request == 0 || !claim->fits || last <= mine)
 				return;
-			memcpy(grants, without.grants, sizeof(int128) * rule->history.grant_count);
+			memcpy(grants, without.grants, sizeof(int128) * rule->selected->count);
 			with = without;
 			with.grants = grants;
 			balance_use(rule, &with, claim->request);
@@ -249,6 +251,7 @@ carry_retry_at(SeriesRule *base, const SeriesState *state, const SeriesClaim *cl
 			return later.now;
 	}
 	last = Max(last, mine);
+	grants_select(rule, state->floor, DT_NOEND);
 	balance.grants = rule->grants[0];
 	balance_load(rule, state, &rule->phases[first], &balance);
 	for (int i = first;; i++)
@@ -342,6 +345,9 @@ carry_rule(const CarryHistory *history)
 		if (i == 0 || rule->breaks[i] != rule->breaks[i - 1])
 			rule->breaks[rule->break_count++] = rule->breaks[i];
 	}
+	rule->selected = palloc0(sizeof(CarryGrants));
+	rule->selected->grants = palloc(sizeof(CarryGrant *) * Max(history->grant_count, 1));
+	grants_select(rule, DT_NOBEGIN, DT_NOEND);
 	for (int i = 0; i < 2; i++)
 		rule->grants[i] = palloc(sizeof(int128) * Max(history->grant_count, 1));
 

@@ -14,6 +14,30 @@ grant_is_in_effect(const CarryGrant *grant, TimestampTz at)
 	return grant->effective_at <= at && at < grant->ends_at;
 }
 
+/*
+ * grants_select
+ *		Selects the grants that matter to balances of phases from one that starts at an
+ *		instant to one that starts at another: before any of them is made.
+ */
+void
+grants_select(const CarryRule *rule, TimestampTz from, TimestampTz until)
+{
+	CarryGrants *selected = rule->selected;
+
+	if (selected->from == from && selected->until == until)
+		return;
+	selected->from = from;
+	selected->until = until;
+	selected->count = 0;
+	for (int i = 0; i < rule->history.grant_count; i++)
+	{
+		const CarryGrant *grant = &rule->history.grants[i];
+
+		if (grant->effective_at <= until && from < grant->ends_at)
+			selected->grants[selected->count++] = grant;
+	}
+}
+
 /* Takes as much of an amount as a source has. */
 static void
 take(int128 *source, int128 *amount)
@@ -37,7 +61,7 @@ balance_burn(const CarryRule *rule, CarryBalance *balance, int128 amount)
 		take(&balance->vintages[i], &amount);
 	take(&balance->allowance, &amount);
 	left = amount;
-	for (int i = 0; balance->applies && i < rule->history.grant_count && amount > 0; i++)
+	for (int i = 0; balance->applies && i < rule->selected->count && amount > 0; i++)
 		take(&balance->grants[i], &amount);
 	balance->burned += left - amount;
 	return amount;
@@ -80,7 +104,7 @@ balance_sum(const int128 *sources, int count)
 int128
 balance_granted(const CarryRule *rule, const CarryBalance *balance)
 {
-	return balance->applies ? balance_sum(balance->grants, rule->history.grant_count) : 0;
+	return balance->applies ? balance_sum(balance->grants, rule->selected->count) : 0;
 }
 
 int128
@@ -126,9 +150,9 @@ balance_begin(const CarryRule *rule, const CarryPhase *phase, CarryBalance *bala
 	balance->burned = 0;
 	balance->allowance = phase->allowance;
 	balance->applies = phase->applies;
-	for (int i = 0; i < rule->history.grant_count; i++)
+	for (int i = 0; i < rule->selected->count; i++)
 	{
-		const CarryGrant *grant = &rule->history.grants[i];
+		const CarryGrant *grant = rule->selected->grants[i];
 
 		balance->grants[i] = grant_is_in_effect(grant, phase->start) ? grant->amount : 0;
 	}
@@ -138,7 +162,7 @@ balance_begin(const CarryRule *rule, const CarryPhase *phase, CarryBalance *bala
 void
 balance_enter(const CarryRule *rule, const CarryPhase *phase, CarryBalance *balance)
 {
-	const CarryHistory *history = &rule->history;
+	const CarryGrants *selected = rule->selected;
 	const CarryTerms *ending = phase->ending;
 
 	if (phase->begins)
@@ -146,9 +170,9 @@ balance_enter(const CarryRule *rule, const CarryPhase *phase, CarryBalance *bala
 		balance_begin(rule, phase, balance);
 		return;
 	}
-	for (int i = 0; i < history->grant_count; i++)
+	for (int i = 0; i < selected->count; i++)
 	{
-		const CarryGrant *grant = &history->grants[i];
+		const CarryGrant *grant = selected->grants[i];
 
 		if (!grant_is_in_effect(grant, phase->start))
 			balance->grants[i] = 0;
@@ -168,11 +192,12 @@ balance_enter(const CarryRule *rule, const CarryPhase *phase, CarryBalance *bala
 		balance->used = 0;
 		balance->burned = 0;
 	}
-	for (int i = 0; i < history->grant_count; i++)
+	for (int i = 0; i < selected->count; i++)
 	{
-		if (history->grants[i].effective_at == phase->start &&
-			grant_is_in_effect(&history->grants[i], phase->start))
-			balance->grants[i] = history->grants[i].amount;
+		const CarryGrant *grant = selected->grants[i];
+
+		if (grant->effective_at == phase->start && grant_is_in_effect(grant, phase->start))
+			balance->grants[i] = grant->amount;
 	}
 	/* What is owed waits like the grants. */
 	balance->applies = phase->applies;
@@ -199,13 +224,13 @@ balance_load(const CarryRule *rule, const SeriesState *state, const CarryPhase *
 	balance->vintage_count = opening->vintage_count;
 	for (int i = 0; i < opening->vintage_count; i++)
 		balance->vintages[i] = opening->vintages[i];
-	for (int i = 0; i < rule->history.grant_count; i++)
+	for (int i = 0; i < rule->selected->count; i++)
 		balance->grants[i] = 0;
 	for (int i = 0; i < opening->grant_count; i++)
 	{
-		for (int j = 0; j < rule->history.grant_count; j++)
+		for (int j = 0; j < rule->selected->count; j++)
 		{
-			if (rule->history.grants[j].grant_id == opening->grants[i].grant_id)
+			if (rule->selected->grants[j]->grant_id == opening->grants[i].grant_id)
 				balance->grants[j] = opening->grants[i].left;
 		}
 	}
@@ -226,13 +251,13 @@ balance_save(const CarryRule *rule, const CarryBalance *balance, SeriesState *st
 	for (int i = 0; i < balance->vintage_count; i++)
 		opening->vintages[i] = (int64) balance->vintages[i];
 	opening->grant_count = 0;
-	for (int i = 0; i < rule->history.grant_count; i++)
+	for (int i = 0; i < rule->selected->count; i++)
 	{
 		CarryGrantLeft *left = &opening->grants[opening->grant_count];
 
 		if (balance->grants[i] == 0 || opening->grant_count == GRANTS_MAX)
 			continue;
-		left->grant_id = rule->history.grants[i].grant_id;
+		left->grant_id = rule->selected->grants[i]->grant_id;
 		left->left = (int64) balance->grants[i];
 		opening->grant_count++;
 	}
@@ -253,9 +278,10 @@ carry_miss(const SeriesRule *base, SeriesState *state, TimestampTz held_at, int6
 
 	if (amount == 0 || held_at < rule->history.begin)
 		return;
+	grants_select(rule, state->floor, state->floor);
 	balance.grants = rule->grants[0];
 	balance_load(rule, state, &rule->phases[phase_at(rule, state->floor)], &balance);
-	for (int i = rule->history.grant_count - 1; i >= 0; i--)
+	for (int i = rule->selected->count - 1; i >= 0; i--)
 		take(&balance.grants[i], &amount);
 	for (int i = balance.vintage_count - 1; i >= 0; i--)
 		take(&balance.vintages[i], &amount);

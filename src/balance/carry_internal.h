@@ -17,6 +17,18 @@ typedef struct CarryPhase
 	bool applies;             /* no gap of the history */
 } CarryPhase;
 
+/*
+ * Grants that are in effect at some time between two instants, in the order in which they
+ * burn: the others need not be gone through, however many there have ever been.
+ */
+typedef struct CarryGrants
+{
+	TimestampTz from;
+	TimestampTz until;
+	int count;
+	const CarryGrant **grants;
+} CarryGrants;
+
 /* What there is, and what is owed. */
 typedef struct CarryBalance
 {
@@ -25,7 +37,7 @@ typedef struct CarryBalance
 	bool applies; /* of its phase */
 	int vintage_count;
 	int128 vintages[ROLLOVER_PERIODS_MAX]; /* oldest first */
-	int128 *grants;                        /* left of each grant in effect, else 0 */
+	int128 *grants; /* left of each of those selected that is in effect, else 0 */
 
 	/* of the running period */
 	int128 rolled_over;
@@ -43,7 +55,8 @@ typedef struct CarryRule
 	CarryHistory history;
 	int break_count;
 	TimestampTz *breaks; /* where grants and gaps begin and end, ascending */
-	int128 *grants[2];   /* room for two balances */
+	CarryGrants *selected;
+	int128 *grants[2]; /* room for two balances */
 
 	/* The phases that were prepared, and where the last of them ends. */
 	MemoryContext context;
@@ -87,6 +100,7 @@ extern void
 carry_period(const CarryRule *rule, TimestampTz at, TimestampTz *start, TimestampTz *end);
 
 /* Functions in carry_balance.c */
+extern void grants_select(const CarryRule *rule, TimestampTz from, TimestampTz until);
 extern void balance_begin(const CarryRule *rule, const CarryPhase *phase, CarryBalance *balance);
 extern void balance_enter(const CarryRule *rule, const CarryPhase *phase, CarryBalance *balance);
 extern void balance_use(const CarryRule *rule, CarryBalance *balance, int128 amount);

@@ -23,13 +23,12 @@ carry_grants_left(SeriesRule *base, const SeriesState *state, TimestampTz now, i
 	carry_prepare(base, state->floor, now);
 	first = phase_at(rule, state->floor);
 	mine = phase_at(rule, carry_slot_start(base, now));
-	balance.grants = left;
+	grants_select(rule, state->floor, rule->phases[Max(mine, first)].start);
+	balance.grants = rule->grants[0];
 	if (mine < first)
-	{
 		balance_begin(rule, &rule->phases[first], &balance);
-		return;
-	}
-	balance_load(rule, state, &rule->phases[first], &balance);
+	else
+		balance_load(rule, state, &rule->phases[first], &balance);
 	for (int i = first; i <= mine; i++)
 	{
 		const CounterSlot *slot;
@@ -40,6 +39,9 @@ carry_grants_left(SeriesRule *base, const SeriesState *state, TimestampTz now, i
 		if (slot != NULL)
 			balance_use(rule, &balance, slot->used + slot->held);
 	}
+	memset(left, 0, sizeof(int128) * rule->history.grant_count);
+	for (int i = 0; i < rule->selected->count; i++)
+		left[rule->selected->grants[i] - rule->history.grants] = balance.grants[i];
 }
 
 /*
@@ -58,6 +60,7 @@ carry_visit_periods(SeriesRule *base, const CounterSlot *slots, int count, Times
 	CarryBalance balance;
 
 	carry_prepare(base, rule->history.begin, now);
+	grants_select(rule, rule->history.begin, now);
 	balance.grants = rule->grants[0];
 	for (int i = phase_at(rule, rule->history.begin); i < rule->phase_count; i++)
 	{
@@ -75,7 +78,7 @@ carry_visit_periods(SeriesRule *base, const CounterSlot *slots, int count, Times
 				period.end = phase->start;
 				period.limit = balance_available(rule, &balance) + period.used + period.held;
 				period.granted =
-					balance.burned + balance_sum(balance.grants, rule->history.grant_count);
+					balance.burned + balance_sum(balance.grants, rule->selected->count);
 				period.overage = Max(balance.debt - balance.owed, 0);
 			}
 			balance_enter(rule, phase, &balance);

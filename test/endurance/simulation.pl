@@ -1373,9 +1373,10 @@ sub wait_for
 	compare_check([ $scope, $user, $amount, $retry ], $answers[1]);
 	# Nothing else must happen meanwhile: no hold may expire, nothing may have been used later.
 	return if $world->{model}->expired($retry) or $at < $world->{model}{latest};
-	same("$what: allowed a microsecond before retry_at", 0, $answers[0]{allowed});
 	# A refill limit that is only known within bounds may be loaded then, within others.
-	same("$what: allowed at retry_at", 1, $answers[1]{allowed}) unless $verdict->{vague};
+	return if $verdict->{vague};
+	same("$what: allowed a microsecond before retry_at", 0, $answers[0]{allowed});
+	same("$what: allowed at retry_at", 1, $answers[1]{allowed});
 	return;
 }
 
