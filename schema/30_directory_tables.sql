@@ -186,7 +186,7 @@ CREATE TABLE quota.past_limits (
     PRIMARY KEY (root_id, limit_id),
     CONSTRAINT past_limits_time_check CHECK (dropped_at > set_at)
 );
-CREATE INDEX past_limits_account_idx ON quota.past_limits (root_id, account_id);
+CREATE INDEX past_limits_level_idx ON quota.past_limits (root_id, account_id, user_id, resource);
 COMMENT ON TABLE quota.past_limits IS
     'Limits that were dropped, and when they applied: a limit that they stood before was not used then';
 

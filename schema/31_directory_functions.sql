@@ -340,9 +340,13 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF existing.plan IS DISTINCT FROM plan AND existing.plan IS NOT NULL THEN
-        PERFORM CASE WHEN existing.kind = 'user' AND existing.parent_id IS NOT NULL
-                     THEN quota._record_last_periods(quota.parent(scope), existing.name)
-                     ELSE quota._record_last_periods(scope, NULL) END;
+        PERFORM quota._record_last_periods(
+                    CASE WHEN share THEN quota.parent(scope) ELSE scope END,
+                    CASE WHEN share THEN existing.name END,
+                    ARRAY(SELECT p.limit_id FROM quota.plan_limits p WHERE p.plan = existing.plan))
+            FROM (SELECT existing.kind = 'user' AND existing.parent_id IS NOT NULL) AS k (share);
+        -- As late as can be: until the change is committed requests count as before.
+        now := quota.now();
     END IF;
 
     new_id := nextval('quota.definition_id_seq');
@@ -683,6 +687,18 @@ BEGIN
         RETURN existing.limit_id;
     END IF;
 
+    -- What applied here until now, and does not any more.
+    IF existing.limit_id IS NULL AND target.child_kind IS NULL THEN
+        PERFORM quota._record_last_periods(
+            CASE WHEN target.user_id IS NULL THEN account ELSE quota.parent(account) END, target.user_id,
+            ARRAY(SELECT l.limit_id FROM quota.limits l
+                  WHERE l.root_id = target.root_id AND l.child_kind IS NOT NULL AND l.resource = set_limit.resource
+                    AND l.model = set_limit.model AND l.period OPERATOR(quota.=) set_limit.period
+                  UNION ALL
+                  SELECT p.limit_id FROM quota.plan_limits p
+                  WHERE p.resource = set_limit.resource AND p.model = set_limit.model
+                    AND p.period OPERATOR(quota.=) set_limit.period));
+    END IF;
     -- The id and the version of an existing limit stay: what it counts is its identity.
     INSERT INTO quota.limits AS l
             (root_id, limit_id, version, account_id, user_id, child_kind, scope, resource, model,
@@ -738,8 +754,7 @@ BEGIN
             USING ERRCODE = 'null_value_not_allowed';
     END IF;
     IF EXISTS (SELECT FROM quota.limits l WHERE l.limit_id = drop_limit.limit_id) THEN
-        PERFORM quota._record_last_periods(v.account, v.user_id)
-            FROM quota._levels_of_limit(drop_limit.limit_id) AS v;
+        PERFORM quota._record_last_periods_of(ARRAY[drop_limit.limit_id]);
         DELETE FROM quota.limits l WHERE l.limit_id = drop_limit.limit_id;
         RETURN;
     END IF;
@@ -895,11 +910,8 @@ BEGIN
         END;
         ids := ids || id;
     END LOOP;
-    PERFORM quota._record_last_periods(v.account, v.user_id)
-        FROM (SELECT DISTINCT w.account, w.user_id
-              FROM quota.plan_limits p
-              CROSS JOIN LATERAL quota._levels_of_limit(p.limit_id) AS w
-              WHERE p.plan = put_plan.plan AND p.limit_id <> ALL (ids)) AS v;
+    PERFORM quota._record_last_periods_of(
+        ARRAY(SELECT p.limit_id FROM quota.plan_limits p WHERE p.plan = put_plan.plan AND p.limit_id <> ALL (ids)));
     WITH dropped AS (
         DELETE FROM quota.plan_limits p WHERE p.plan = put_plan.plan AND p.limit_id <> ALL (ids)
         RETURNING p.limit_id

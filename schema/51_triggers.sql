@@ -68,7 +68,8 @@ CREATE FUNCTION quota._limit_dropped() RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $function$
--- Notes when a limit applied that is no more, and forgets its terms.
+-- Notes when a limit applied that is no more, if it stood before one that may come back, and
+-- forgets its terms.
 DECLARE
     set_at timestamptz;
     now timestamptz := quota.now();
@@ -76,7 +77,14 @@ BEGIN
     SELECT min(t.set_at) INTO set_at
         FROM quota.limit_terms t WHERE t.root_id = OLD.root_id AND t.limit_id = OLD.limit_id;
     set_at := COALESCE(set_at, OLD.created_at);
-    IF set_at < now THEN
+    IF set_at < now
+        AND (EXISTS (SELECT FROM quota.plan_limits p
+                     WHERE p.resource = OLD.resource AND p.model = OLD.model AND p.period OPERATOR(quota.=) OLD.period)
+             OR OLD.child_kind IS NULL
+                AND EXISTS (SELECT FROM quota.limits l
+                            WHERE l.root_id = OLD.root_id AND l.child_kind IS NOT NULL AND l.resource = OLD.resource
+                              AND l.model = OLD.model AND l.period OPERATOR(quota.=) OLD.period))
+    THEN
         INSERT INTO quota.past_limits
                 (root_id, limit_id, account_id, user_id, child_kind, resource, model, period, set_at, dropped_at)
             VALUES (OLD.root_id, OLD.limit_id, OLD.account_id, OLD.user_id, OLD.child_kind, OLD.resource,
@@ -98,7 +106,8 @@ SET search_path = pg_catalog, pg_temp
 AS $function$
 -- Notes when an account was on the plan that it has left.
 DECLARE
-    left_at timestamptz := COALESCE(NEW.plan_since, quota.now());
+    -- Who writes the table need not set it.
+    left_at timestamptz := CASE WHEN NEW.plan_since > OLD.plan_since THEN NEW.plan_since ELSE quota.now() END;
 BEGIN
     INSERT INTO quota.past_plans AS p (root_id, account_id, plan, since, until)
         SELECT OLD.root_id, OLD.account_id, OLD.plan, OLD.plan_since, left_at

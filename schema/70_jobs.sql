@@ -402,37 +402,68 @@ $function$;
 COMMENT ON FUNCTION quota._record_periods(bigint, integer) IS
     'Records periods of one root that are over, at most so many; returns how many';
 
-CREATE FUNCTION quota._record_last_periods(account quota.scope, user_id text) RETURNS void
+CREATE FUNCTION quota._record_last_periods(account quota.scope, user_id text, limits bigint[]) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp SET jit = off
+SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
 AS $function$
--- Records the periods of one level that are over, before a limit ceases to apply there and
--- with it what they were: without those from the first on that has an open hold.
+-- Records the periods of limits that are over at one level, before they cease to apply there and
+-- with them what these were: without those from the first on that has an open hold.
 -- Tables written: periods.
+DECLARE
+    now timestamptz := quota.now();
 BEGIN
+    WITH due AS MATERIALIZED (
+        SELECT a.root_id, a.account_id, l.limit_id, l.resource, l.model, last.period_end
+        FROM quota.accounts a
+        CROSS JOIN (SELECT s.limit_id, s.resource, s.model, s.period, s.root_id, s.created_at FROM quota.limits s
+                    UNION ALL
+                    SELECT p.limit_id, p.resource, p.model, p.period, 0, NULL FROM quota.plan_limits p) l
+        LEFT JOIN LATERAL (
+            SELECT r.period_end FROM quota.periods r
+            WHERE r.root_id = a.root_id AND r.account_id = a.account_id
+              AND r.user_id = COALESCE(_record_last_periods.user_id, '') AND r.limit_id = l.limit_id
+            ORDER BY r.period_start DESC LIMIT 1) last ON true
+        WHERE a.scope OPERATOR(quota.=) account AND l.limit_id = ANY (limits)
+          AND quota._limit_period_kind(l.period) = 'calendar'
+          AND upper(quota.period_range(l.period, COALESCE(
+                  last.period_end,
+                  (SELECT min(t.set_at) FROM quota.limit_terms t
+                   WHERE t.root_id = l.root_id AND t.limit_id = l.limit_id),
+                  l.created_at, now))) <= now
+    )
     INSERT INTO quota.periods AS p
             (root_id, account_id, user_id, limit_id, period_start, period_end, resource, model,
              "limit", granted, used, overage, rolled_over, recorded_at)
-        SELECT a.root_id, a.account_id, COALESCE(_record_last_periods.user_id, ''), l.limit_id, c.period_start,
-               c.period_end, l.resource, l.model, c."limit", c.granted, c.used, c.overage, c.rolled_over, quota.now()
-        FROM quota.accounts a
-        CROSS JOIN LATERAL quota._limit_levels(a.scope, _record_last_periods.user_id) l
-        LEFT JOIN LATERAL (
-            SELECT max(r.period_end) AS period_end FROM quota.periods r
-            WHERE r.root_id = a.root_id AND r.account_id = a.account_id
-              AND r.user_id = COALESCE(_record_last_periods.user_id, '') AND r.limit_id = l.limit_id) last ON true
-        CROSS JOIN LATERAL (
-            SELECT e.*, bool_or(e.held <> 0) OVER (ORDER BY e.period_start) AS has_holds
-            FROM quota._closed_periods(a.scope, _record_last_periods.user_id,
-                                       COALESCE(last.period_end, '-infinity')) e
-            WHERE e.limit_id = l.limit_id) c
-        WHERE a.scope OPERATOR(quota.=) account AND NOT c.has_holds
-          AND c.period_end - c.period_start >= interval '1 hour'
+        SELECT d.root_id, d.account_id, COALESCE(_record_last_periods.user_id, ''), d.limit_id, c.period_start,
+               c.period_end, d.resource, d.model, c."limit", c.granted, c.used, c.overage, c.rolled_over, now
+        FROM due d
+        JOIN (SELECT e.*, bool_or(e.held <> 0) OVER (PARTITION BY e.limit_id ORDER BY e.period_start) AS has_holds
+              FROM (SELECT min(COALESCE(u.period_end, '-infinity')) AS since FROM due u HAVING count(*) > 0) f
+              CROSS JOIN LATERAL quota._closed_periods(account, _record_last_periods.user_id, f.since) e) c
+            ON c.limit_id = d.limit_id
+        WHERE NOT c.has_holds AND c.period_end - c.period_start >= interval '1 hour'
+          AND (d.period_end IS NULL OR c.period_start >= d.period_end)
+        -- As the job does, so that they wait for each other.
+        ORDER BY d.limit_id, c.period_start
         ON CONFLICT ON CONSTRAINT periods_pkey DO NOTHING;
 END
 $function$;
-COMMENT ON FUNCTION quota._record_last_periods(quota.scope, text) IS
-    'Records the periods of one level that are over, before a limit ceases to apply there';
+COMMENT ON FUNCTION quota._record_last_periods(quota.scope, text, bigint[]) IS
+    'Records the periods of limits that are over at one level, before they cease to apply there';
+
+CREATE FUNCTION quota._record_last_periods_of(limits bigint[]) RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Does that at all levels that the limits are for, in the order in which the job goes.
+SELECT quota._record_last_periods(v.account, v.user_id, limits)
+FROM (SELECT DISTINCT w.root_id, w.account_id, w.account, w.user_id
+      FROM unnest(limits) AS l (limit_id)
+      CROSS JOIN LATERAL quota._levels_of_limit(l.limit_id) AS w
+      ORDER BY w.root_id, w.account_id, w.user_id, w.account) AS v
+$function$;
+COMMENT ON FUNCTION quota._record_last_periods_of(bigint[]) IS
+    'Records the periods of limits that are over, before they cease to apply anywhere';
 
 CREATE FUNCTION quota._record_periods_anew(
     root_id bigint, account_id bigint, user_id text, limit_id bigint, since timestamptz) RETURNS void

@@ -5,7 +5,8 @@
 -- 4. nothing rolls over from a period that ends then, and one that goes on after it has what
 --    was used meanwhile taken from its amount;
 -- 5. periods in which it never applied are not among those that are over;
--- 6. memory and tables agree.
+-- 6. memory and tables agree;
+-- 7. corrections of what was used then give no more than there was, and no less.
 \set ECHO none
 \getenv abs_srcdir PG_ABS_SRCDIR
 \set helpers :abs_srcdir '/test/lib/calls.psql'
@@ -128,3 +129,55 @@ SELECT quota.drop_limit(:own);
 SET xavier_quota.clock = '2028-05-01 00:00+00';
 SELECT * FROM running;
 SELECT count(*) FROM quota.verify('company:gap');
+
+-- 7. What is given back of what was used meanwhile gives nothing that the limit would not have.
+SELECT quota.put_account('company:gap2') AS root \gset
+SELECT quota.put_plan('gap pro', '[{"resource": "credit", "amount": 100, "period": "month", "rollover": 1000, "carry_overage": true}]');
+CREATE TEMP VIEW running2 AS
+    SELECT "limit", used, remaining, rolled_over, granted, carried_overage FROM quota.admin_limits WHERE root = 'company:gap2' AND resource = 'credit' AND source = 'plan';
+SET xavier_quota.clock = '2026-04-05 00:00+00';
+SELECT quota.put_account('company:gap2', plan => 'gap pro') = :root AS joined;
+SET xavier_quota.clock = '2026-04-10 00:00+00';
+SELECT quota.put_account('company:gap2', plan => 'gap free') = :root AS left_it;
+SELECT quota.adjust('company:gap2', 'credit=900', 'an import') ->> 'state' AS state;
+SET xavier_quota.clock = '2026-04-20 00:00+00';
+SELECT quota.put_account('company:gap2', plan => 'gap pro') = :root AS joined_again;
+SELECT quota.adjust('company:gap2', 'credit=-850', 'that was wrong') ->> 'state' AS state;
+SELECT * FROM running2;
+-- And what was owed before is made up for by what is given back meanwhile.
+SELECT quota.put_account('company:gap5', plan => 'gap pro') AS root5 \gset
+SET xavier_quota.clock = '2026-04-21 00:00+00';
+SELECT quota.adjust('company:gap5', 'credit=300', 'a batch') ->> 'state' AS state;
+SET xavier_quota.clock = '2026-04-22 00:00+00';
+SELECT quota.put_account('company:gap5', plan => 'gap free') = :root5 AS left_it;
+SET xavier_quota.clock = '2026-04-25 00:00+00';
+SELECT quota.adjust('company:gap5', 'credit=-120', 'of the batch') ->> 'state' AS state;
+SET xavier_quota.clock = '2026-05-01 00:00+00';
+SELECT quota.put_account('company:gap5', plan => 'gap pro') = :root5 AS joined_again;
+SELECT "limit", used, remaining, carried_overage FROM quota.admin_limits WHERE root = 'company:gap5' AND resource = 'credit';
+SELECT quota.reload('company:gap5');
+SELECT "limit", used, remaining, carried_overage FROM quota.admin_limits WHERE root = 'company:gap5' AND resource = 'credit';
+
+-- Before an account first comes to a plan that does not apply either.
+SELECT quota.put_account('company:gap3', plan => 'gap free') AS root \gset
+SELECT quota.adjust('company:gap3', 'credit=900', 'used of 1000') ->> 'state' AS state;
+SET xavier_quota.clock = '2026-05-20 00:00+00';
+SELECT quota.put_account('company:gap3', plan => 'gap pro') = :root AS joined;
+SELECT quota.grant_quota('company:gap3', 'credit', 50) IS NOT NULL AS granted;
+SELECT "limit", used, remaining, granted FROM quota.admin_limits WHERE root = 'company:gap3';
+SET xavier_quota.clock = '2026-06-01 00:00+00';
+SELECT "limit", used, remaining, granted, carried_overage FROM quota.admin_limits WHERE root = 'company:gap3';
+
+-- More periods than are told at once, none of which was one of the limit's; and who changes the table by hand.
+SELECT quota.put_plan('gap hours', '[{"resource": "calls", "amount": 10, "period": "hour"}]');
+SELECT quota.put_account('company:gap4', plan => 'gap hours') AS root \gset
+SET xavier_quota.clock = '2026-06-01 02:00+00';
+CALL quota.run_job('periods');
+UPDATE quota.accounts SET plan = NULL WHERE account_id = :root;
+SET xavier_quota.clock = '2026-09-01 00:00+00';
+SELECT quota.put_account('company:gap4', plan => 'gap hours') = :root AS joined;
+SET xavier_quota.clock = '2026-09-01 01:00+00';
+CALL quota.run_job('periods');
+SELECT period_start FROM quota.admin_periods WHERE root = 'company:gap4' ORDER BY period_start;
+SELECT plan, since, until FROM quota.past_plans WHERE root_id = :root;
+SELECT count(v.*) FROM unnest(ARRAY['company:gap2', 'company:gap3', 'company:gap4', 'company:gap5']::quota.scope[]) AS s, quota.verify(s) AS v;

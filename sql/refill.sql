@@ -103,6 +103,16 @@ SELECT quota._fold_root(a.root_id, quota._system_identifier()) AS folded FROM qu
 SELECT quota.reload('company:ref_long');
 SELECT owed FROM pg_temp.at('2026-03-13 15:00+00', 1, 'ref_long');
 
+-- Where the events are gone, the sum of the hour is all that there is.
+SELECT pg_temp.brief(quota.adjust('company:ref_long', 'calls=90', 'used')) FROM set_config('xavier_quota.clock', '2041-01-10 12:17+00', false);
+SELECT quota._create_partition('2041-01-01') AS created;
+SELECT quota._fold_root(a.root_id, quota._system_identifier()) AS folded FROM quota.accounts a WHERE a.scope = 'company:ref_long';
+SELECT quota.reload('company:ref_long');
+SELECT owed FROM pg_temp.at('2041-01-10 18:00+00', 1, 'ref_long');
+DROP TABLE quota.events_2041_01;
+SELECT quota.reload('company:ref_long');
+SELECT owed FROM pg_temp.at('2041-01-10 18:00+00', 1, 'ref_long');
+
 -- 6.
 SET xavier_quota.clock = '2036-03-10 12:00+00';
 SELECT pg_temp.reserve('z', 11), pg_temp.reserve('y', 0.000001);

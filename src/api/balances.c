@@ -231,17 +231,25 @@ put_period(const CarryPeriod *period, void *arg)
 	tuplestore_putvalues(state->result->setResult, state->result->setDesc, values, nulls);
 }
 
-/* The end of as many periods from an instant on as are told at once, not after now. */
+/*
+ * The end of as many periods from an instant on as are told at once, not after now. Those in
+ * which the limit never applied are not told.
+ */
 static TimestampTz
-periods_until(const LevelLimit *limit, TimestampTz since, TimestampTz now)
+periods_until(const CarryHistory *history, TimestampTz since, TimestampTz now)
 {
 	TimestampTz end = since;
 
-	for (int i = 0; i < PERIODS_MAX && end < now; i++)
+	for (int told = 0; told < PERIODS_MAX && end < now;)
 	{
 		TimestampTz start;
+		bool applies = true;
 
-		period_bounds(limit->period, end, &start, &end);
+		CHECK_FOR_INTERRUPTS();
+		period_bounds(history->period, end, &start, &end);
+		for (int i = 0; i < history->gap_count; i++)
+			applies &= start < history->gaps[i].from || end > history->gaps[i].until;
+		told += applies;
 	}
 	return Min(end, now);
 }
@@ -281,7 +289,7 @@ quota_closed_periods(PG_FUNCTION_ARGS)
 			history = limit_read_history(limit, &spender, state.since);
 		/* Not the rule that is kept: it would keep all the phases, too. */
 		rule = carry_rule(history);
-		until = periods_until(limit, Max(state.since, history->begin), now);
+		until = periods_until(history, Max(state.since, history->begin), now);
 		spec = *level_limit_counter(limit, &spender, root_hash, now, now);
 		spec.rule = rule;
 		spec.load_from = spec.exact_from = history->begin;

@@ -25,6 +25,8 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
+
 #include "balance/carry_internal.h"
 
 /* A series is taken into its opening where it has come so many phases from its floor. */
@@ -244,6 +246,9 @@ carry_retry_at(SeriesRule *base, const SeriesState *state, const SeriesClaim *cl
 	{
 		SeriesClaim later = *claim;
 
+		CHECK_FOR_INTERRUPTS();
+		if (i > mine + PHASES_AHEAD)
+			return DT_NOEND;
 		later.now = rule->phases[i].start;
 		later.slot = later.now;
 		carry_assess(base, state, &later);

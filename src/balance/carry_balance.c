@@ -70,7 +70,8 @@ balance_burn(const CarryRule *rule, CarryBalance *balance, int128 amount)
 /*
  * Counts what the rows of a phase add up to. What was used while the limit did not apply is
  * taken from the amount of the period like anything else, so that a limit that is set and
- * dropped again gives nothing away; but nothing is owed for it.
+ * dropped again gives nothing away; but nothing is owed for it. What is given back makes up
+ * for that first.
  */
 void
 balance_use(const CarryRule *rule, CarryBalance *balance, int128 amount)
@@ -80,12 +81,14 @@ balance_use(const CarryRule *rule, CarryBalance *balance, int128 amount)
 		amount = balance_burn(rule, balance, amount);
 		if (balance->applies)
 			balance->debt += amount;
+		else
+			balance->forgiven += amount;
 	}
 	else
 	{
 		amount = -amount;
-		if (balance->applies)
-			take(&balance->debt, &amount);
+		take(&balance->forgiven, &amount);
+		take(&balance->debt, &amount);
 		balance->allowance += amount;
 	}
 }
@@ -145,6 +148,7 @@ balance_begin(const CarryRule *rule, const CarryPhase *phase, CarryBalance *bala
 	memset(balance, 0, offsetof(CarryBalance, grants));
 	balance->rolled_over = 0;
 	balance->carried = 0;
+	balance->forgiven = 0;
 	balance->used = 0;
 	balance->owed = 0;
 	balance->burned = 0;
@@ -189,6 +193,7 @@ balance_enter(const CarryRule *rule, const CarryPhase *phase, CarryBalance *bala
 		balance->allowance = phase->allowance;
 		balance->rolled_over = balance_sum(balance->vintages, balance->vintage_count);
 		balance->carried = balance->debt;
+		balance->forgiven = 0;
 		balance->used = 0;
 		balance->burned = 0;
 	}
@@ -220,6 +225,7 @@ balance_load(const CarryRule *rule, const SeriesState *state, const CarryPhase *
 	balance->allowance = opening->allowance;
 	balance->rolled_over = opening->rolled_over;
 	balance->carried = opening->carried;
+	balance->forgiven = opening->forgiven;
 	balance->used = opening->used;
 	balance->vintage_count = opening->vintage_count;
 	for (int i = 0; i < opening->vintage_count; i++)
@@ -246,6 +252,7 @@ balance_save(const CarryRule *rule, const CarryBalance *balance, SeriesState *st
 	opening->allowance = balance->allowance;
 	opening->rolled_over = balance->rolled_over;
 	opening->carried = balance->carried;
+	opening->forgiven = balance->forgiven;
 	opening->used = balance->used;
 	opening->vintage_count = balance->vintage_count;
 	for (int i = 0; i < balance->vintage_count; i++)

@@ -42,7 +42,8 @@ typedef struct CarryBalance
 	/* of the running period */
 	int128 rolled_over;
 	int128 carried;
-	int128 used; /* only in what was taken into the opening */
+	int128 forgiven; /* used while the limit did not apply, and covered by nothing */
+	int128 used;     /* only in what was taken into the opening */
 
 	/* likewise, for reports, which begin where nothing was before: not kept in an opening */
 	int128 owed;   /* what nothing had paid off as it began */
@@ -79,6 +80,7 @@ typedef struct CarryOpening
 	int128 allowance;
 	int128 rolled_over;
 	int128 carried;
+	int128 forgiven;
 	int128 used;
 	int32 vintage_count;
 	int32 grant_count;

@@ -364,7 +364,7 @@ typedef struct DefinitionClass
 static const DefinitionClass definition_classes[] = {
 	{.table = "accounts",
 	 .names = true,
-	 .counted = {"root_id", "account_id", "parent_id", "scope", "plan"}},
+	 .counted = {"root_id", "account_id", "parent_id", "scope", "plan", "plan_since"}},
 	{.table = "members"},
 	{.table = "model_rules"},
 	{.table = "limits",

@@ -220,12 +220,20 @@ read_gaps(QueryScope *scope, const Spender *spender, const char *user_id, Histor
 			"  AND s.parent_id = w.account_id AND s.kind = 'user' AND s.name = $5)"
 			" SELECT d.limit_id, d.account_id, d.share, p.set_at, p.dropped_at"
 			" FROM defined d JOIN quota.past_limits p ON p.root_id = $1"
-			"  AND p.account_id IN (d.account_id, d.default_of) AND p.resource = d.resource"
+			"  AND p.account_id = d.account_id AND p.user_id = $5 AND p.resource = d.resource"
+			"  AND p.model = d.model AND p.period OPERATOR(quota.=) d.period WHERE d.share"
+			" UNION ALL"
+			" SELECT d.limit_id, d.account_id, d.share, p.set_at, p.dropped_at"
+			" FROM defined d JOIN quota.past_limits p ON p.root_id = $1"
+			"  AND p.account_id = d.account_id AND p.user_id IS NULL AND p.resource = d.resource"
 			"  AND p.model = d.model AND p.period OPERATOR(quota.=) d.period"
-			"  AND CASE WHEN p.child_kind IS NOT NULL"
-			"   THEN p.account_id = d.default_of AND p.child_kind = d.child_kind"
-			"   ELSE p.account_id = d.account_id"
-			"    AND CASE WHEN d.share THEN p.user_id = $5 ELSE p.user_id IS NULL END END"
+			"  AND p.child_kind IS NULL WHERE NOT d.share"
+			" UNION ALL"
+			" SELECT d.limit_id, d.account_id, d.share, p.set_at, p.dropped_at"
+			" FROM defined d JOIN quota.past_limits p ON p.root_id = $1"
+			"  AND p.account_id = d.default_of AND p.user_id IS NULL AND p.resource = d.resource"
+			"  AND p.model = d.model AND p.period OPERATOR(quota.=) d.period"
+			"  AND p.child_kind = d.child_kind"
 			" UNION ALL"
 			" SELECT d.limit_id, d.account_id, d.share, pg_catalog.max(p.until) OVER earlier,"
 			"  pg_catalog.lead(p.since, 1, d.plan_since) OVER earlier"
@@ -295,6 +303,20 @@ history_begin(const LevelLimit *limit)
 	return start;
 }
 
+/*
+ * Before an account was first on the plan, in the period in which it came, the plan's limits
+ * did not apply either.
+ */
+static void
+history_add_first_gap(const LevelLimit *limit, CarryHistory *history)
+{
+	if (strcmp(limit->source, "plan") != 0 || limit->applies_from <= history->begin ||
+		TIMESTAMP_NOT_FINITE(limit->applies_from) || TIMESTAMP_NOT_FINITE(history->begin))
+		return;
+	history->gaps = array_grow(history->gaps, history->gap_count, sizeof(CarryGap));
+	history->gaps[history->gap_count++] = (CarryGap){history->begin, limit->applies_from};
+}
+
 /* Where nobody has kept the terms of a limit, those of now have always been. */
 static void
 history_complete(const LevelLimit *limit, CarryHistory *history)
@@ -340,6 +362,7 @@ limits_read_histories(QueryScope *scope, const Spender *spender, const char *use
 			continue;
 		history_complete(limit, limit->history);
 		limit->history->begin = history_begin(limit);
+		history_add_first_gap(limit, limit->history);
 		limit->rule = carry_rule(limit->history);
 		limit->carries = true;
 	}
@@ -372,5 +395,6 @@ limit_read_history(const LevelLimit *limit, const Spender *spender, TimestampTz 
 	if (!IS_VALID_TIMESTAMP(since))
 		since = clock_now();
 	period_bounds(limit->period, since, &history->begin, &end);
+	history_add_first_gap(limit, history);
 	return history;
 }

@@ -94,7 +94,8 @@ extern bool load_uses_rollup(const CounterSpec *spec);
 extern bool load_hour_is_whole(const CounterSpec *spec, TimestampTz hour);
 extern void load_add(LoadTarget *target, TimestampTz held_at, int128 used, int128 held);
 extern void load_add_hour(LoadTarget *target, TimestampTz hour, int128 used);
-extern bool load_next_hour(LoadTarget *target, TimestampTz *hour);
+extern bool load_next_hour(LoadTarget *target, TimestampTz *hour, int128 *micros);
+extern void load_rest_of_hour(LoadTarget *target, TimestampTz hour, int128 micros, int noted);
 extern void load_finish(LoadTarget *target);
 
 /* Functions in ledger_read.c */

@@ -404,10 +404,16 @@ load_hours(QueryScope *scope, LoadTarget *target)
 {
 	LoadState one = {target, 1, false};
 	TimestampTz hour;
+	int128 micros;
 
 	target->only_notes = true;
-	for (int i = 0; i < HOURS_MAX && load_next_hour(target, &hour); i++)
+	for (int i = 0; i < HOURS_MAX && load_next_hour(target, &hour, &micros); i++)
+	{
+		int noted = target->note_count;
+
 		load_edge(scope, &one, hour, hour + USECS_PER_HOUR);
+		load_rest_of_hour(target, hour, micros, noted);
+	}
 	target->only_notes = false;
 }
 

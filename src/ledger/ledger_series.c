@@ -159,10 +159,10 @@ compare_notes(const void *a, const void *b)
 /*
  * load_next_hour
  *		Finds the hour of which the roll-up's sum does not do, since what is owed goes back to it
- *		and when it was used matters, and removes that. Returns false if there is none.
+ *		and when it was used matters, and takes that out. Returns false if there is none.
  */
 bool
-load_next_hour(LoadTarget *target, TimestampTz *hour)
+load_next_hour(LoadTarget *target, TimestampTz *hour, int128 *micros)
 {
 	const SeriesRule *rule = target->load->spec->rule;
 	TimestampTz end;
@@ -176,14 +176,30 @@ load_next_hour(LoadTarget *target, TimestampTz *hour)
 	if (first < 0 || !target->notes[first].is_hour)
 		return false;
 	end = target->notes[first].held_at;
+	*micros = 0;
 	for (int i = 0; i < target->note_count; i++)
 	{
-		if (!target->notes[i].is_hour || target->notes[i].held_at != end)
+		if (target->notes[i].is_hour && target->notes[i].held_at == end)
+			*micros += target->notes[i].micros;
+		else
 			target->notes[kept++] = target->notes[i];
 	}
 	target->note_count = kept;
 	*hour = end - USECS_PER_HOUR;
 	return true;
+}
+
+/*
+ * load_rest_of_hour
+ *		Notes what the events of an hour, noted from an index on, do not have of its sum, as of
+ *		its end: the roll-up outlives them.
+ */
+void
+load_rest_of_hour(LoadTarget *target, TimestampTz hour, int128 micros, int noted)
+{
+	for (int i = noted; i < target->note_count; i++)
+		micros -= target->notes[i].micros;
+	target_note(target, hour + USECS_PER_HOUR, Max(micros, 0), false);
 }
 
 static void

@@ -165,7 +165,7 @@ sub gaps
 	if ($limit->{plan})
 	{
 		my @on = grep { $_->{plan} eq $limit->{plan} && $_->{since} < $_->{until} } @{ $self->{accounts}{$level}{on} };
-		push @gaps, [ $on[ $_ - 1 ]{until}, $on[$_]{since} ] for 1 .. $#on;
+		push @gaps, map { [ $_ ? $on[ $_ - 1 ]{until} : BEFORE_ALL, $on[$_]{since} ] } 0 .. $#on;
 	}
 	return grep { $_->[0] < $_->[1] } @gaps;
 }
@@ -524,6 +524,7 @@ sub walk
 	};
 	my @rows = grep { $_->[0] >= $from } @$counted;
 	my @vintages;    # the oldest first, as [age, amount]
+	my $forgiven = 0;    # of the period: used while it did not apply, and covered by nothing
 	my $allowance = in_period(terms_of($limit, $to), $from, $to);
 	my ($debt, $rolled, $carried) = (0, 0, 0);
 	my ($start, $is_boundary) = ($from, 1);
@@ -561,13 +562,18 @@ sub walk
 		if ($taken >= 0)
 		{
 			my $uncovered = $burn->($taken);
-			$debt += $uncovered if $applies->($start);
+			${ $applies->($start) ? \$debt : \$forgiven } += $uncovered;
 		}
 		else
 		{
-			my $paid = $applies->($start) ? (-$taken < $debt ? -$taken : $debt) : 0;
-			$debt -= $paid;
-			$allowance += -$taken - $paid;
+			my $back = -$taken;
+			for my $owed (\$forgiven, \$debt)
+			{
+				my $paid = $back < $$owed ? $back : $$owed;
+				$$owed -= $paid;
+				$back -= $paid;
+			}
+			$allowance += $back;
 		}
 		push @phases, {
 			start => $start, end => $end, from => $from, to => $to, debt => $debt, rolled => $rolled, carried => $carried,
@@ -611,6 +617,7 @@ sub walk
 			($from, $to) = period_bounds($limit->{period}, $start);
 			$allowance = in_period(terms_of($limit, $to), $from, $to);
 			($rolled, $carried) = (total(map { $_->[1] } @vintages), $debt);
+			$forgiven = 0;
 		}
 		for (grep { $_->{effective} == $start } @grants)
 		{
