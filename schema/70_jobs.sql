@@ -424,6 +424,8 @@ BEGIN
               AND r.user_id = COALESCE(_record_last_periods.user_id, '') AND r.limit_id = l.limit_id
             ORDER BY r.period_start DESC LIMIT 1) last ON true
         WHERE a.scope OPERATOR(quota.=) account AND l.limit_id = ANY (limits)
+          -- Where the job has been: else nothing is recorded, and all the past would be due.
+          AND EXISTS (SELECT FROM quota.period_marks m WHERE m.root_id = a.root_id)
           AND quota._limit_period_kind(l.period) = 'calendar'
           AND upper(quota.period_range(l.period, COALESCE(
                   last.period_end,

@@ -84,7 +84,7 @@ CALL quota.run_job('periods');
 SELECT count(*) FROM closed WHERE recorded_at = quota.now();
 SELECT * FROM quota.verify('company:per');
 
--- 6. Without the job.
+-- 6. After the job has last run.
 SELECT quota.put_account('company:last') AS last_root \gset
 SELECT quota.put_account('company:last/project:last') IS NOT NULL AS project;
 SELECT quota.put_member('company:last', 'last_ann');
@@ -96,6 +96,7 @@ SELECT quota.put_plan('last', '[{"resource": "calls", "amount": 7, "period": "da
 SELECT count(quota.put_account(s::quota.scope, plan => 'last')) FROM unnest(ARRAY['company:last/project:last', 'company:last/user:last_ann']) AS s;
 SELECT pg_temp.keep('last', quota.reserve_amount('last_ann', 'last', 'credit=3,calls=1'));
 SELECT pg_temp.brief(quota.settle_amount(pg_temp.id('last'), 'credit=5,calls=1'));
+CALL quota.run_job('periods');
 CREATE TEMP VIEW last AS
     SELECT scope, user_id, resource, period_start::date AS starts, period_end::date AS ends, "limit", used
     FROM quota.admin_periods WHERE root = 'company:last' ORDER BY scope, resource, starts, ends;
