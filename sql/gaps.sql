@@ -168,6 +168,18 @@ SELECT "limit", used, remaining, granted FROM quota.admin_limits WHERE root = 'c
 SET xavier_quota.clock = '2026-06-01 00:00+00';
 SELECT "limit", used, remaining, granted, carried_overage FROM quota.admin_limits WHERE root = 'company:gap3';
 
+-- Nor does one for life.
+SELECT quota.put_plan('gap prepaid', '[{"resource": "calls", "amount": 5, "period": "lifetime"}]');
+SELECT quota.put_account('company:gap6') AS root \gset
+SELECT quota.adjust('company:gap6', 'calls=20', 'used without a limit') ->> 'state' AS state;
+SET xavier_quota.clock = '2026-06-01 00:30+00';
+SELECT quota.put_account('company:gap6', plan => 'gap prepaid') = :root AS joined;
+SELECT quota.grant_quota('company:gap6', 'calls', 10) IS NOT NULL AS granted;
+SELECT "limit", used, remaining, granted FROM quota.admin_limits WHERE root = 'company:gap6';
+SELECT quota.reload('company:gap6');
+SELECT "limit", used, remaining, granted FROM quota.admin_limits WHERE root = 'company:gap6';
+SET xavier_quota.clock = '2026-06-01 00:00+00';
+
 -- More periods than are told at once, none of which was one of the limit's; and who changes the table by hand.
 SELECT quota.put_plan('gap hours', '[{"resource": "calls", "amount": 10, "period": "hour"}]');
 SELECT quota.put_account('company:gap4', plan => 'gap hours') AS root \gset
@@ -180,4 +192,4 @@ SET xavier_quota.clock = '2026-09-01 01:00+00';
 CALL quota.run_job('periods');
 SELECT period_start FROM quota.admin_periods WHERE root = 'company:gap4' ORDER BY period_start;
 SELECT plan, since, until FROM quota.past_plans WHERE root_id = :root;
-SELECT count(v.*) FROM unnest(ARRAY['company:gap2', 'company:gap3', 'company:gap4', 'company:gap5']::quota.scope[]) AS s, quota.verify(s) AS v;
+SELECT count(v.*) FROM unnest(ARRAY['company:gap2', 'company:gap3', 'company:gap4', 'company:gap5', 'company:gap6']::quota.scope[]) AS s, quota.verify(s) AS v;

@@ -31,6 +31,7 @@
 
 /* A series is taken into its opening where it has come so many phases from its floor. */
 #define PHASES_MAX 128
+#define PHASES_KEPT 1024
 
 /* How many boundaries are tried at most to find when a request would fit. */
 #define PHASES_AHEAD 4096
@@ -89,13 +90,20 @@ carry_advance(const SeriesRule *base, SeriesState *state, TimestampTz until)
 	carry_advance_to(rule, state, phase_at(rule, until));
 }
 
-/* So that no claim has to go through more phases than that. */
+/*
+ * So that claims have not to go through more phases than that, or than that many more where
+ * something that is needed is older: a clock was ahead.
+ */
 static void
-carry_trim(const SeriesRule *base, SeriesState *state, TimestampTz at)
+carry_trim(const SeriesRule *base, SeriesState *state, TimestampTz at, TimestampTz needed)
 {
 	const CarryRule *rule = (const CarryRule *) base;
-	int last = phase_at(rule, at) - PHASES_MAX;
+	int mine = phase_at(rule, at);
+	int kept = phase_at(rule, needed);
+	int last = mine - PHASES_MAX;
 
+	if (kept >= 0 && mine - kept <= PHASES_KEPT)
+		last = Min(last, kept);
 	if (last > phase_at(rule, state->floor))
 		carry_advance_to(rule, state, last);
 }
@@ -341,7 +349,8 @@ carry_rule(const CarryHistory *history)
 	}
 	for (int i = 0; i < history->gap_count; i++)
 	{
-		rule->breaks[count++] = history->gaps[i].from;
+		if (!TIMESTAMP_NOT_FINITE(history->gaps[i].from))
+			rule->breaks[count++] = history->gaps[i].from;
 		rule->breaks[count++] = history->gaps[i].until;
 	}
 	qsort(rule->breaks, count, sizeof(TimestampTz), compare_instants);

@@ -311,7 +311,7 @@ static void
 history_add_first_gap(const LevelLimit *limit, CarryHistory *history)
 {
 	if (strcmp(limit->source, "plan") != 0 || limit->applies_from <= history->begin ||
-		TIMESTAMP_NOT_FINITE(limit->applies_from) || TIMESTAMP_NOT_FINITE(history->begin))
+		TIMESTAMP_NOT_FINITE(limit->applies_from))
 		return;
 	history->gaps = array_grow(history->gaps, history->gap_count, sizeof(CarryGap));
 	history->gaps[history->gap_count++] = (CarryGap){history->begin, limit->applies_from};

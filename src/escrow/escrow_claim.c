@@ -141,7 +141,8 @@ static void
 claim_trim(const EscrowClaim *claim)
 {
 	if (claim->rule != NULL && claim->rule->trim != NULL)
-		claim->rule->trim(claim->rule, counter_state(claim->counter), claim->series.slot);
+		claim->rule->trim(claim->rule, counter_state(claim->counter), claim->series.slot,
+						  claim->series.slot);
 }
 
 /* Fills in the answers of a claim; lock held. Returns whether it may be granted. */

@@ -85,12 +85,12 @@ series_drop_before(SeriesState *state, TimestampTz floor)
 /*
  * series_slot
  *		Returns the slot that starts at an instant, an empty one if there was none;
- *		takes into the opening what is long past at another, and the oldest where there is
- *		no room. NULL if the slot would be before the floor, or before all slots of a full
- *		series. The rule is ready for the state.
+ *		takes into the opening what is long past then, if another is not needed, and the
+ *		oldest where there is no room. NULL if the slot would be before the floor, or before all slots
+ *of a full series. The rule is ready for the state.
  */
 CounterSlot *
-series_slot(SeriesState *state, const SeriesRule *rule, TimestampTz start, TimestampTz trim_at)
+series_slot(SeriesState *state, const SeriesRule *rule, TimestampTz start, TimestampTz needed)
 {
 	CounterSlot *slot = series_find(state, start);
 	int position;
@@ -98,7 +98,7 @@ series_slot(SeriesState *state, const SeriesRule *rule, TimestampTz start, Times
 	if (slot != NULL || start < state->floor)
 		return slot;
 	if (rule->trim != NULL)
-		rule->trim(rule, state, trim_at);
+		rule->trim(rule, state, start, needed);
 	if (state->count == SERIES_SLOTS && start < state->slots[0].start)
 	{
 		rule->advance(rule, state, state->slots[0].start);

@@ -98,8 +98,11 @@ struct SeriesRule
 					  const CounterSlot *hours, int count);
 	/* Takes all before an instant into the opening; it becomes the floor. (*) */
 	void (*advance)(const SeriesRule *rule, SeriesState *state, TimestampTz until);
-	/* Takes into the opening what is long past at an instant; NULL: nothing. (*) */
-	void (*trim)(const SeriesRule *rule, SeriesState *state, TimestampTz at);
+	/*
+	 * Takes into the opening what is long past at an instant, but not the slot of another,
+	 * unless that is very long ago; NULL: nothing. (*)
+	 */
+	void (*trim)(const SeriesRule *rule, SeriesState *state, TimestampTz at, TimestampTz needed);
 	/*
 	 * Is told of an amount that was added to a state; by a load in the order of time, of what
 	 * the roll-up has of an hour as of its end. NULL: does not care. (*)
@@ -133,7 +136,7 @@ struct SeriesRule
 /* Functions in series.c */
 extern CounterSlot *series_find(SeriesState *state, TimestampTz start);
 extern CounterSlot *
-series_slot(SeriesState *state, const SeriesRule *rule, TimestampTz start, TimestampTz trim_at);
+series_slot(SeriesState *state, const SeriesRule *rule, TimestampTz start, TimestampTz needed);
 extern bool series_has_place(const SeriesState *state, TimestampTz start);
 extern void series_prepare(SeriesRule *rule, const SeriesState *state, TimestampTz now);
 extern void series_drop_before(SeriesState *state, TimestampTz floor);

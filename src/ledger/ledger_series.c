@@ -245,7 +245,7 @@ load_finish(LoadTarget *target)
 		CounterSlot *slot;
 
 		load_prepare(rule, state, start);
-		slot = series_slot(state, rule, start, Min(start, spec->needed));
+		slot = series_slot(state, rule, start, spec->needed);
 		if (slot == NULL)
 			elog(ERROR, "slot of a series has no place");
 		*slot = slots->slots[i];
@@ -253,7 +253,7 @@ load_finish(LoadTarget *target)
 	if (rule->trim != NULL)
 	{
 		load_prepare(rule, state, spec->needed);
-		rule->trim(rule, state, spec->needed);
+		rule->trim(rule, state, spec->needed, spec->needed);
 		load_prepare(rule, state, spec->needed);
 	}
 	qsort(target->notes, target->note_count, sizeof(SeriesNote), compare_notes);
