@@ -392,7 +392,8 @@ BEGIN
     GET DIAGNOSTICS recorded = ROW_COUNT;
     IF recorded < max_periods THEN
         INSERT INTO quota.period_marks AS m (root_id, origin, mark)
-            VALUES (_record_periods.root_id, own, horizon)
+            SELECT a.root_id, own, horizon FROM quota.accounts a
+            WHERE a.root_id = _record_periods.root_id AND a.account_id = _record_periods.root_id
             ON CONFLICT ON CONSTRAINT period_marks_pkey DO UPDATE
                 SET mark = EXCLUDED.mark WHERE m.mark < EXCLUDED.mark;
     END IF;

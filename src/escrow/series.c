@@ -85,9 +85,9 @@ series_drop_before(SeriesState *state, TimestampTz floor)
 /*
  * series_slot
  *		Returns the slot that starts at an instant, an empty one if there was none;
- *		takes into the opening what is long past then, if another is not needed, and the
- *		oldest where there is no room. NULL if the slot would be before the floor, or before all slots
- *of a full series. The rule is ready for the state.
+ *		takes into the opening what is long past then and not needed, and the oldest where
+ *		there is no room. NULL if the slot would be before the floor, or before all slots of
+ *		a full series. The rule is ready for the state.
  */
 CounterSlot *
 series_slot(SeriesState *state, const SeriesRule *rule, TimestampTz start, TimestampTz needed)
