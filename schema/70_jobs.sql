@@ -416,15 +416,18 @@ BEGIN
     WITH due AS MATERIALIZED (
         SELECT a.root_id, a.account_id, l.limit_id, l.resource, l.model, last.period_end
         FROM quota.accounts a
-        CROSS JOIN (SELECT s.limit_id, s.resource, s.model, s.period, s.root_id, s.created_at FROM quota.limits s
-                    UNION ALL
-                    SELECT p.limit_id, p.resource, p.model, p.period, 0, NULL FROM quota.plan_limits p) l
+        CROSS JOIN LATERAL (
+            SELECT s.limit_id, s.resource, s.model, s.period, s.root_id, s.created_at FROM quota.limits s
+            WHERE s.root_id = a.root_id AND s.limit_id = ANY (limits)
+            UNION ALL
+            SELECT p.limit_id, p.resource, p.model, p.period, 0, NULL FROM quota.plan_limits p
+            WHERE p.limit_id = ANY (limits)) l
         LEFT JOIN LATERAL (
             SELECT r.period_end FROM quota.periods r
             WHERE r.root_id = a.root_id AND r.account_id = a.account_id
               AND r.user_id = COALESCE(_record_last_periods.user_id, '') AND r.limit_id = l.limit_id
             ORDER BY r.period_start DESC LIMIT 1) last ON true
-        WHERE a.scope OPERATOR(quota.=) account AND l.limit_id = ANY (limits)
+        WHERE a.scope OPERATOR(quota.=) account
           -- Where the job has been: else nothing is recorded, and all the past would be due.
           AND EXISTS (SELECT FROM quota.period_marks m WHERE m.root_id = a.root_id)
           AND quota._limit_period_kind(l.period) = 'calendar'

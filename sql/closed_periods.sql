@@ -111,6 +111,12 @@ SELECT * FROM last WHERE resource = 'calls' AND (used > 0 OR ends - starts > 1);
 SET xavier_quota.clock = '2027-03-11 12:00+00';
 SELECT quota.put_account('company:last/user:last_ann') IS NOT NULL AS left_it;
 SELECT user_id, min(starts), max(ends), count(*), sum(used) FROM last WHERE resource = 'calls' AND ends - starts = 1 GROUP BY user_id;
+-- A limit that was made for the level takes the place of the one of the plan.
+SET xavier_quota.clock = '2027-03-14 12:00+00';
+SELECT quota.set_limit('company:last/project:last', 'calls', 8, 'day') AS own \gset
+SELECT max(ends), count(*) FROM last WHERE resource = 'calls' AND ends - starts = 1 AND user_id IS NULL;
+SET xavier_quota.clock = '2027-03-11 12:00+00';
+SELECT quota.drop_limit(:own);
 -- A hold that is open is of a period that is not recorded; it goes with its limit.
 SELECT quota.set_limit('company:last', 'storage', 100) AS stock, quota.set_limit('company:last', 'calls', 100, '1 day') AS again \gset
 SELECT pg_temp.keep('held', quota.reserve_amount('last_ann', 'last', 'calls=1', ttl => '1 day'));
