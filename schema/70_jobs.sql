@@ -548,7 +548,7 @@ BEGIN
     EXECUTE format('CREATE TABLE quota.%I (LIKE quota.events)', partition_name);
     EXECUTE format('ALTER TABLE quota.%I ADD PRIMARY KEY (hold_id, seq)', partition_name);
     EXECUTE format('ALTER TABLE quota.%I REPLICA IDENTITY FULL', partition_name);
-    EXECUTE format('CREATE INDEX ON quota.%I (root_id, origin, xid)', partition_name);
+    EXECUTE format('CREATE INDEX ON quota.%I (root_id, origin, xid, user_id)', partition_name);
     EXECUTE format('CREATE INDEX ON quota.%I (root_id, user_id, held_at)', partition_name);
     EXECUTE format('CREATE TRIGGER ledger_truncated AFTER TRUNCATE ON quota.%I '
                    'FOR EACH STATEMENT EXECUTE FUNCTION quota._ledger_changed()', partition_name);

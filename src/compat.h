@@ -20,6 +20,13 @@
 #define compat_guc_malloc(size) malloc(size)
 #endif
 
+/* Columns that only one side has can be allowed since 16. */
+#if PG_VERSION_NUM >= 160000
+#define compat_build_attrmap(from, to) build_attrmap_by_name_if_req((from), (to), false)
+#else
+#define compat_build_attrmap(from, to) build_attrmap_by_name_if_req((from), (to))
+#endif
+
 /* make_range() takes a context for soft errors since 16. */
 #if PG_VERSION_NUM >= 160000
 #define compat_make_range(typcache, lower, upper, empty) \

@@ -6,13 +6,17 @@
  * latest at query_begin(), whatever the isolation level of the transaction: the
  * locks of the engine order them, not the transaction's snapshot. They are
  * planned without sequential scans, since tables of open holds are often
- * analyzed when they are empty; and never compiled, since all read few rows, however
- * many the planner expects, and compiling takes longer than any of them.
+ * analyzed when they are empty, and without sorting what an index has in order; and
+ * never compiled, since compiling takes longer than any of them.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "executor/tuptable.h"
+#include "nodes/params.h"
+#include "tcop/dest.h"
 #include "utils/guc.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
 #include "query.h"
@@ -35,20 +39,85 @@ query_begin(QueryScope *scope)
 		elog(ERROR, "could not connect to SPI");
 	scope->guc_level = NewGUCNestLevel();
 	query_disable("enable_seqscan");
+	query_disable("enable_bitmapscan");
+	query_disable("enable_sort");
 	query_disable("jit");
 	scope->snapshot = RegisterSnapshot(GetLatestSnapshot());
 }
 
+/* Hands rows over as the executor finds them, without a copy: a load reads many. */
+typedef struct RowReceiver
+{
+	DestReceiver receiver; /* MUST BE FIRST */
+	MemoryContext context;
+	QueryRow row;
+	void *arg;
+} RowReceiver;
+
+static bool
+receive_row(TupleTableSlot *slot, DestReceiver *self)
+{
+	RowReceiver *receiver = (RowReceiver *) self;
+	MemoryContext old = MemoryContextSwitchTo(receiver->context);
+
+	slot_getallattrs(slot);
+	receiver->row(slot->tts_values, slot->tts_isnull, receiver->arg);
+	MemoryContextSwitchTo(old);
+	return true;
+}
+
+static void
+receive_begin(DestReceiver *self pg_attribute_unused(), int operation pg_attribute_unused(),
+			  TupleDesc desc pg_attribute_unused())
+{
+}
+
+static void
+receive_end(DestReceiver *self pg_attribute_unused())
+{
+}
+
+static ParamListInfo
+query_parameters(const PreparedQuery *query, const Datum *arguments, const char *nulls)
+{
+	ParamListInfo parameters = makeParamList(query->argument_count);
+
+	for (int i = 0; i < query->argument_count; i++)
+	{
+		parameters->params[i].value = arguments[i];
+		parameters->params[i].isnull = nulls != NULL && nulls[i] == 'n';
+		parameters->params[i].pflags = PARAM_FLAG_CONST;
+		parameters->params[i].ptype = query->argument_types[i];
+	}
+	return parameters;
+}
+
 /*
  * query_run
- *		Runs a query and hands each row to the function given. Returns the number
- *		of rows. nulls as in SPI_execute_plan(), or NULL.
+ *		Runs a query and hands each row to the function given, which must not run
+ *		another. Returns the number of rows. nulls: a string with n for each argument
+ *		that is null, or NULL.
  */
 int64
 query_run(QueryScope *scope, PreparedQuery *query, Datum *arguments, const char *nulls,
 		  QueryRow row, void *arg)
 {
-	int64 count;
+	/* To SPI a destination of no kind would mean that rows are not wanted. */
+	RowReceiver receiver = {
+		.receiver = {.receiveSlot = receive_row,
+					 .rStartup = receive_begin,
+					 .rShutdown = receive_end,
+					 .rDestroy = receive_end,
+					 .mydest = DestTuplestore},
+		.context = CurrentMemoryContext,
+		.row = row,
+		.arg = arg,
+	};
+	SPIExecuteOptions options = {
+		.read_only = true,
+		.must_return_tuples = true,
+		.dest = &receiver.receiver,
+	};
 
 	if (query->plan == NULL)
 	{
@@ -60,24 +129,13 @@ query_run(QueryScope *scope, PreparedQuery *query, Datum *arguments, const char 
 			elog(ERROR, "could not keep plan");
 		query->plan = plan;
 	}
-	if (SPI_execute_snapshot(query->plan, arguments, nulls, scope->snapshot, InvalidSnapshot, true,
-							 false, 0) != SPI_OK_SELECT)
+	options.params = query_parameters(query, arguments, nulls);
+	PushActiveSnapshot(scope->snapshot);
+	if (SPI_execute_plan_extended(query->plan, &options) != SPI_OK_SELECT)
 		elog(ERROR, "query did not return rows: %s", query->text);
-
-	count = (int64) SPI_processed;
-	for (int64 i = 0; i < count; i++)
-	{
-		TupleDesc desc = SPI_tuptable->tupdesc;
-		Datum *values = palloc(sizeof(Datum) * desc->natts);
-		bool *row_nulls = palloc(sizeof(bool) * desc->natts);
-
-		heap_deform_tuple(SPI_tuptable->vals[i], desc, values, row_nulls);
-		row(values, row_nulls, arg);
-		pfree(values);
-		pfree(row_nulls);
-	}
-	SPI_freetuptable(SPI_tuptable);
-	return count;
+	PopActiveSnapshot();
+	pfree(options.params);
+	return (int64) SPI_processed;
 }
 
 /*

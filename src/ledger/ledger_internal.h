@@ -6,6 +6,7 @@
 #define XAVIER_QUOTA_LEDGER_INTERNAL_H
 
 #include "ledger/ledger.h"
+#include "query.h"
 
 typedef enum HoldColumn
 {
@@ -82,6 +83,15 @@ typedef struct LoadTarget
 	bool only_notes;   /* of rows that come now: the slots have them */
 } LoadTarget;
 
+/* Events of a root and an origin from a transaction on; of one user, or of all (NULL). */
+typedef struct TailRange
+{
+	int64 root_id;
+	int64 origin;
+	FullTransactionId mark;
+	const char *user_id;
+} TailRange;
+
 /* From when on rows count. */
 static inline TimestampTz
 load_start(const CounterSpec *spec)
@@ -97,6 +107,9 @@ extern void load_add_hour(LoadTarget *target, TimestampTz hour, int128 used);
 extern bool load_next_hour(LoadTarget *target, TimestampTz *hour, int128 *micros);
 extern void load_rest_of_hour(LoadTarget *target, TimestampTz hour, int128 micros, int noted);
 extern void load_finish(LoadTarget *target);
+
+/* Functions in ledger_tail.c */
+extern void ledger_scan_tail(Snapshot snapshot, const TailRange *range, QueryRow row, void *arg);
 
 /* Functions in ledger_read.c */
 extern int levels_from_datum(Datum datum, int64 *levels);

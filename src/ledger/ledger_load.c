@@ -27,6 +27,7 @@
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
+#include "utils/xid8.h"
 
 #include "civil.h"
 #include "ledger/hold_id.h"
@@ -37,12 +38,30 @@
 /* So many hours are read, at most, to know since when something is owed. */
 #define HOURS_MAX 4
 
+/* How far the events of a root are folded, by origin. */
+typedef struct FoldMark
+{
+	int64 origin;
+	FullTransactionId mark;
+} FoldMark;
+
+/* What the queries of one load share. */
+typedef struct LoadScope
+{
+	QueryScope query;
+	int64 root_id;
+	int mark_count;
+	int mark_space;
+	FoldMark *marks;
+} LoadScope;
+
 /* The counters being computed; rows find their way to each that they count in. */
 typedef struct LoadState
 {
 	LoadTarget *targets;
 	int count;
-	bool holds; /* rows are holds, not events */
+	bool holds;              /* rows are holds, not events */
+	const LoadScope *folded; /* rows are events, of which only those count that are folded */
 } LoadState;
 
 /* The whole hours [first, last) of a period; first >= last if it has none. */
@@ -65,7 +84,7 @@ period_whole_hours(TimestampTz start, TimestampTz end)
 }
 
 static void
-load_add_row(LoadState *state, const int64 *levels, int level_count, const char *user_id,
+load_add_row(const LoadState *state, const int64 *levels, int level_count, const char *user_id,
 			 const char *model, const Amount *amount, TimestampTz held_at)
 {
 	for (int i = 0; i < state->count; i++)
@@ -94,13 +113,70 @@ load_add_row(LoadState *state, const int64 *levels, int level_count, const char 
 	}
 }
 
-/* A row (levels, user_id, model, amount, held_at) of an event or a hold. */
+/* A row (origin, mark) of a root. */
+static void
+load_collect_mark(Datum *values, bool *nulls pg_attribute_unused(), void *arg)
+{
+	LoadScope *scope = arg;
+
+	if (scope->mark_count == scope->mark_space)
+	{
+		scope->mark_space = Max(4, scope->mark_space * 2);
+		scope->marks = scope->marks == NULL
+						   ? palloc(sizeof(FoldMark) * scope->mark_space)
+						   : repalloc(scope->marks, sizeof(FoldMark) * scope->mark_space);
+	}
+	scope->marks[scope->mark_count].origin = DatumGetInt64(values[0]);
+	scope->marks[scope->mark_count++].mark = DatumGetFullTransactionId(values[1]);
+}
+
+/* Reads how far the root is folded, for every origin that it has events of. */
+static void
+load_marks(LoadScope *scope)
+{
+	static PreparedQuery query = {
+		.text = "WITH RECURSIVE origins (origin) AS ("
+				" SELECT min(origin) FROM quota.events WHERE root_id = $1"
+				" UNION ALL"
+				" SELECT (SELECT min(e.origin) FROM quota.events e"
+				"         WHERE e.root_id = $1 AND e.origin > o.origin)"
+				" FROM origins o WHERE o.origin IS NOT NULL)"
+				" SELECT o.origin, coalesce(m.mark, '0'::pg_catalog.xid8)"
+				" FROM origins o"
+				" LEFT JOIN quota.fold_marks m ON m.root_id = $1 AND m.origin = o.origin"
+				" WHERE o.origin IS NOT NULL",
+		.argument_count = 1,
+		.argument_types = {INT8OID},
+	};
+	Datum argument = Int64GetDatum(scope->root_id);
+
+	query_run(&scope->query, &query, &argument, NULL, load_collect_mark, scope);
+}
+
+static bool
+is_folded(const LoadScope *scope, int64 root_id, int64 origin, FullTransactionId xid)
+{
+	for (int i = 0; i < scope->mark_count && root_id == scope->root_id; i++)
+	{
+		if (scope->marks[i].origin == origin)
+			return FullTransactionIdPrecedes(xid, scope->marks[i].mark);
+	}
+	return false;
+}
+
+/* A row (levels, user_id, model, amount, held_at[, origin, xid, root_id]) of an event or a hold. */
 static void
 load_collect_row(Datum *values, bool *nulls, void *arg)
 {
+	const LoadState *state = arg;
 	int64 levels[LEVELS_MAX];
-	int level_count = levels_from_datum(values[0], levels);
+	int level_count;
 
+	if (state->folded != NULL &&
+		!is_folded(state->folded, DatumGetInt64(values[7]), DatumGetInt64(values[5]),
+				   DatumGetFullTransactionId(values[6])))
+		return;
+	level_count = levels_from_datum(values[0], levels);
 	load_add_row(arg, levels, level_count, nulls[1] ? NULL : TextDatumGetCString(values[1]),
 				 nulls[2] ? NULL : TextDatumGetCString(values[2]), DatumGetAmountP(values[3]),
 				 DatumGetTimestampTz(values[4]));
@@ -126,7 +202,7 @@ load_user(const LoadState *state)
 }
 
 static void
-load_holds(QueryScope *scope, LoadState *state)
+load_holds(LoadScope *scope, LoadState *state)
 {
 	static PreparedQuery query = {
 		.text = "SELECT levels, user_id, model, amount, held_at FROM quota.holds"
@@ -146,63 +222,49 @@ load_holds(QueryScope *scope, LoadState *state)
 	hold_id_least(spec->root_hash, DT_NOBEGIN, &least);
 	hold_id_greatest(spec->root_hash, DT_NOEND, &greatest);
 	state->holds = true;
-	query_run(scope, &query, arguments, user_id == NULL ? "   n" : NULL, load_collect_row, state);
+	query_run(&scope->query, &query, arguments, user_id == NULL ? "   n" : NULL, load_collect_row,
+			  state);
 	state->holds = false;
 }
 
-/*
- * Events that are not folded, of every origin that the root has. OFFSET 0 keeps the planner
- * from a join that reads the root's history, when it believes that there are many origins.
- */
+/* Events that are not folded, of every origin that the root has. */
 static void
-load_tail(QueryScope *scope, LoadState *state)
+load_tail(LoadScope *scope, LoadState *state)
 {
-	static PreparedQuery query = {
-		.text = "WITH RECURSIVE origins (origin) AS ("
-				" SELECT min(origin) FROM quota.events WHERE root_id = $1"
-				" UNION ALL"
-				" SELECT (SELECT min(e.origin) FROM quota.events e"
-				"         WHERE e.root_id = $1 AND e.origin > o.origin)"
-				" FROM origins o WHERE o.origin IS NOT NULL)"
-				" SELECT e.levels, e.user_id, e.model, e.charged, e.held_at"
-				" FROM origins o"
-				" LEFT JOIN quota.fold_marks m ON m.root_id = $1 AND m.origin = o.origin,"
-				" LATERAL (SELECT * FROM quota.events e"
-				"          WHERE e.root_id = $1 AND e.origin = o.origin"
-				"          AND e.xid >= coalesce(m.mark, '0'::pg_catalog.xid8) OFFSET 0) e"
-				" WHERE o.origin IS NOT NULL AND ($2 IS NULL OR e.user_id = $2)",
-		.argument_count = 2,
-		.argument_types = {INT8OID, TEXTOID},
-	};
 	const char *user_id = load_user(state);
-	Datum arguments[] = {Int64GetDatum(state->targets[0].load->spec->key.root_id),
-						 user_id == NULL ? (Datum) 0 : CStringGetTextDatum(user_id)};
 
-	query_run(scope, &query, arguments, user_id == NULL ? " n" : NULL, load_collect_row, state);
+	for (int i = 0; i < scope->mark_count; i++)
+	{
+		TailRange range = {scope->root_id, scope->marks[i].origin, scope->marks[i].mark, user_id};
+
+		ledger_scan_tail(scope->query.snapshot, &range, load_collect_row, state);
+	}
 }
 
-/* Folded events of a root from one instant to another, through its key. */
+/*
+ * Folded events of a root from one instant to another, through its key. That the root is not asked
+ * for, and the order is, keeps the planner from indexes by which it would read the root's history.
+ */
 static void
-load_edge_of_root(QueryScope *scope, LoadState *state, TimestampTz from, TimestampTz until)
+load_edge_of_root(LoadScope *scope, LoadState *state, TimestampTz from, TimestampTz until)
 {
 	static PreparedQuery query = {
-		.text = "SELECT e.levels, e.user_id, e.model, e.charged, e.held_at"
-				" FROM quota.events e"
-				" JOIN quota.fold_marks m ON m.root_id = e.root_id AND m.origin = e.origin"
-				" WHERE e.hold_id BETWEEN $1 AND $2 AND e.held_at >= $3 AND e.held_at < $4"
-				" AND e.root_id = $5 AND e.xid < m.mark",
-		.argument_count = 5,
-		.argument_types = {UUIDOID, UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID},
+		.text = "SELECT levels, user_id, model, charged, held_at, origin, xid, root_id"
+				" FROM quota.events"
+				" WHERE hold_id BETWEEN $1 AND $2 AND held_at >= $3 AND held_at < $4"
+				" ORDER BY hold_id",
+		.argument_count = 4,
+		.argument_types = {UUIDOID, UUIDOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
 	};
 	const CounterSpec *spec = state->targets[0].load->spec;
 	pg_uuid_t least;
 	pg_uuid_t greatest;
 	Datum arguments[] = {UUIDPGetDatum(&least), UUIDPGetDatum(&greatest), TimestampTzGetDatum(from),
-						 TimestampTzGetDatum(until), Int64GetDatum(spec->key.root_id)};
+						 TimestampTzGetDatum(until)};
 
 	hold_id_least(spec->root_hash, from, &least);
 	hold_id_greatest(spec->root_hash, until, &greatest);
-	query_run(scope, &query, arguments, NULL, load_collect_row, state);
+	query_run(&scope->query, &query, arguments, NULL, load_collect_row, state);
 }
 
 /*
@@ -210,16 +272,14 @@ load_edge_of_root(QueryScope *scope, LoadState *state, TimestampTz from, Timesta
  * planner believes of the table.
  */
 static void
-load_edge_of_user(QueryScope *scope, LoadState *state, const char *user_id, TimestampTz from,
+load_edge_of_user(LoadScope *scope, LoadState *state, const char *user_id, TimestampTz from,
 				  TimestampTz until)
 {
 	static PreparedQuery query = {
-		.text = "SELECT e.levels, e.user_id, e.model, e.charged, e.held_at"
-				" FROM (SELECT * FROM quota.events"
-				"       WHERE root_id = $1 AND user_id = $2 AND held_at >= $3 AND held_at < $4"
-				"       ORDER BY held_at) e"
-				" JOIN quota.fold_marks m ON m.root_id = e.root_id AND m.origin = e.origin"
-				" WHERE e.xid < m.mark",
+		.text = "SELECT levels, user_id, model, charged, held_at, origin, xid, root_id"
+				" FROM quota.events"
+				" WHERE root_id = $1 AND user_id = $2 AND held_at >= $3 AND held_at < $4"
+				" ORDER BY held_at",
 		.argument_count = 4,
 		.argument_types = {INT8OID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
 	};
@@ -227,21 +287,23 @@ load_edge_of_user(QueryScope *scope, LoadState *state, const char *user_id, Time
 						 CStringGetTextDatum(user_id), TimestampTzGetDatum(from),
 						 TimestampTzGetDatum(until)};
 
-	query_run(scope, &query, arguments, NULL, load_collect_row, state);
+	query_run(&scope->query, &query, arguments, NULL, load_collect_row, state);
 }
 
 /* Folded events from one instant to another: an edge of a period. */
 static void
-load_edge(QueryScope *scope, LoadState *state, TimestampTz from, TimestampTz until)
+load_edge(LoadScope *scope, LoadState *state, TimestampTz from, TimestampTz until)
 {
 	const char *user_id = load_user(state);
 
 	if (from >= until)
 		return;
+	state->folded = scope;
 	if (user_id == NULL)
 		load_edge_of_root(scope, state, from, until);
 	else
 		load_edge_of_user(scope, state, user_id, from, until);
+	state->folded = NULL;
 }
 
 /* A sum in units, as numeric: exact in millionths. */
@@ -327,7 +389,7 @@ load_collect_rollup(Datum *values, bool *nulls, void *arg)
  *		before all slots: coarse.
  */
 static void
-load_rollup(QueryScope *scope, LoadTarget *target, HourRange hours, bool coarse)
+load_rollup(LoadScope *scope, LoadTarget *target, HourRange hours, bool coarse)
 {
 	static PreparedQuery query = {
 		.text = "SELECT model, pg_catalog.sum(used), NULL FROM quota.usage_hourly"
@@ -353,9 +415,9 @@ load_rollup(QueryScope *scope, LoadTarget *target, HourRange hours, bool coarse)
 						 TimestampTzGetDatum(hours.last),
 						 share ? CStringGetTextDatum(spec->key.user_id) : (Datum) 0};
 	RollupState state = {target, coarse, 0, 0, NULL};
-	LoadState one = {target, 1, false};
+	LoadState one = {.targets = target, .count = 1};
 
-	query_run(scope, spec->rule == NULL ? &query : &query_by_hour, arguments,
+	query_run(&scope->query, spec->rule == NULL ? &query : &query_by_hour, arguments,
 			  share ? NULL : "     n", load_collect_rollup, &state);
 	for (int i = 0; i < state.edge_count; i++)
 		load_edge(scope, &one, state.edges[i], state.edges[i] + USECS_PER_HOUR);
@@ -367,11 +429,11 @@ load_rollup(QueryScope *scope, LoadTarget *target, HourRange hours, bool coarse)
  *		in the edges.
  */
 static void
-load_folded(QueryScope *scope, LoadTarget *target)
+load_folded(LoadScope *scope, LoadTarget *target)
 {
 	const CounterSpec *spec = target->load->spec;
 	TimestampTz start = load_start(spec);
-	LoadState one = {target, 1, false};
+	LoadState one = {.targets = target, .count = 1};
 	HourRange hours;
 
 	if (spec->rule != NULL && spec->exact_from > start)
@@ -400,9 +462,9 @@ load_folded(QueryScope *scope, LoadTarget *target)
  *		Reads the events of the hours that a rule has to know more of than what they add up to.
  */
 static void
-load_hours(QueryScope *scope, LoadTarget *target)
+load_hours(LoadScope *scope, LoadTarget *target)
 {
-	LoadState one = {target, 1, false};
+	LoadState one = {.targets = target, .count = 1};
 	TimestampTz hour;
 	int128 micros;
 
@@ -428,8 +490,8 @@ void
 ledger_load(CounterLoad *loads, int count)
 {
 	LoadTarget *targets = palloc0(sizeof(LoadTarget) * count);
-	LoadState state = {targets, count, false};
-	QueryScope scope;
+	LoadState state = {.targets = targets, .count = count};
+	LoadScope scope = {.root_id = loads[0].spec->key.root_id};
 
 	for (int i = 0; i < count; i++)
 	{
@@ -437,14 +499,15 @@ ledger_load(CounterLoad *loads, int count)
 		targets[i].context = CurrentMemoryContext;
 		memset(&loads[i].totals, 0, sizeof(CounterTotals));
 	}
-	query_begin(&scope);
+	query_begin(&scope.query);
+	load_marks(&scope);
 	for (int i = 0; i < count; i++)
 		load_folded(&scope, &targets[i]);
 	load_tail(&scope, &state);
 	load_holds(&scope, &state);
 	for (int i = 0; i < count; i++)
 		load_hours(&scope, &targets[i]);
-	query_end(&scope);
+	query_end(&scope.query);
 	for (int i = 0; i < count; i++)
 		load_finish(&targets[i]);
 	pfree(targets);
