@@ -234,6 +234,69 @@ BEGIN
 END
 $function$;
 
+-- When limits give way to each other -------------------------------------------
+
+CREATE FUNCTION quota._hold_root_still(root quota.scope) RETURNS void
+    AS 'MODULE_PATHNAME', 'quota_hold_root_still'
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION quota._hold_root_still(quota.scope) IS
+    'Keeps requests of a root waiting until the end of the transaction';
+
+CREATE FUNCTION quota._begin_preview() RETURNS void
+    AS 'MODULE_PATHNAME', 'quota_begin_preview'
+    LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION quota._begin_preview() IS
+    'Says that this subtransaction only shows what a change would do: nobody waits for it';
+
+CREATE FUNCTION quota._is_preview() RETURNS boolean
+    AS 'MODULE_PATHNAME', 'quota_is_preview'
+    LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION quota._is_preview() IS 'Whether quota._begin_preview() has said so';
+
+CREATE FUNCTION quota._limits_behind(
+    root_id bigint, child_kind text, resource text, model text, period quota.period) RETURNS bigint[]
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Returns: the limits that one of this identity can stand before: defaults, unless it is one
+-- (child_kind), and those of plans.
+SELECT ARRAY(
+    SELECT l.limit_id FROM quota.limits l
+    WHERE _limits_behind.child_kind IS NULL
+      AND l.root_id = _limits_behind.root_id AND l.child_kind IS NOT NULL
+      AND l.resource = _limits_behind.resource AND l.model = _limits_behind.model
+      AND l.period OPERATOR(quota.=) _limits_behind.period
+    UNION ALL
+    SELECT p.limit_id FROM quota.plan_limits p
+    WHERE p.resource = _limits_behind.resource AND p.model = _limits_behind.model
+      AND p.period OPERATOR(quota.=) _limits_behind.period)
+$function$;
+COMMENT ON FUNCTION quota._limits_behind(bigint, text, text, text, quota.period) IS
+    'The limits that do not apply where one of this identity does';
+
+CREATE FUNCTION quota._await_change(root_id bigint, limits bigint[]) RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- To be called before the clock is read, where limits under a root cease to apply or apply
+-- again: if one of them carries something, it matters whether what is used was so by it. Then
+-- requests of the root wait from here until the transaction ends; else nobody does.
+-- Errors: 55P03 if those in progress do not end in time.
+BEGIN
+    PERFORM quota._hold_root_still(a.scope)
+        FROM quota.accounts a
+        WHERE a.root_id = _await_change.root_id AND a.account_id = _await_change.root_id
+          AND NOT quota._is_preview()
+          AND (EXISTS (SELECT FROM quota.grants g
+                       WHERE g.root_id = _await_change.root_id AND g.limit_id = ANY (limits))
+               OR EXISTS (SELECT FROM quota.limit_terms t
+                          WHERE t.root_id IN (0, _await_change.root_id) AND t.limit_id = ANY (limits)
+                            AND (t.rollover > 0 OR t.carry_overage)));
+END
+$function$;
+COMMENT ON FUNCTION quota._await_change(bigint, bigint[]) IS
+    'Keeps requests of a root waiting while limits that carry something give way to others, or come back';
+
 -- Resources -------------------------------------------------------------------
 
 CREATE FUNCTION quota.put_resource(resource text, unit text, kind text, description text)
@@ -309,7 +372,8 @@ AS $function$
 DECLARE
     existing quota.accounts;
     parent quota.accounts;
-    now timestamptz := quota.now();
+    share boolean := quota.kind(scope) = 'user' AND quota.parent(scope) IS NOT NULL;
+    now timestamptz;
     new_id bigint;
     result bigint;
 BEGIN
@@ -341,13 +405,17 @@ BEGIN
     END IF;
     IF existing.plan IS DISTINCT FROM plan AND existing.plan IS NOT NULL THEN
         PERFORM quota._record_last_periods(
-                    CASE WHEN share THEN quota.parent(scope) ELSE scope END,
-                    CASE WHEN share THEN existing.name END,
-                    ARRAY(SELECT p.limit_id FROM quota.plan_limits p WHERE p.plan = existing.plan))
-            FROM (SELECT existing.kind = 'user' AND existing.parent_id IS NOT NULL) AS k (share);
-        -- As late as can be: until the change is committed requests count as before.
-        now := quota.now();
+            CASE WHEN share THEN quota.parent(scope) ELSE scope END,
+            CASE WHEN share THEN existing.name END,
+            ARRAY(SELECT p.limit_id FROM quota.plan_limits p WHERE p.plan = existing.plan));
     END IF;
+    -- Others use an account that is there; the share of a user is, before it has an account.
+    IF existing.plan IS DISTINCT FROM plan AND (existing.account_id IS NOT NULL OR share) THEN
+        PERFORM quota._await_change(
+            COALESCE(existing.root_id, parent.root_id),
+            ARRAY(SELECT p.limit_id FROM quota.plan_limits p WHERE p.plan IN (existing.plan, put_account.plan)));
+    END IF;
+    now := quota.now();
 
     new_id := nextval('quota.definition_id_seq');
     INSERT INTO quota.accounts AS a
@@ -687,6 +755,11 @@ BEGIN
         RETURN existing.limit_id;
     END IF;
 
+    IF existing.limit_id IS NULL THEN
+        PERFORM quota._await_change(
+            target.root_id,
+            quota._limits_behind(target.root_id, target.child_kind, resource, model, period));
+    END IF;
     -- What applied here until now, and does not any more: a default, or what the plan has.
     IF existing.limit_id IS NULL AND target.child_kind IS NULL THEN
         PERFORM quota._record_last_periods(

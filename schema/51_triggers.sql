@@ -71,20 +71,16 @@ AS $function$
 -- Notes when a limit applied that is no more, if it stood before one that may come back, and
 -- forgets its terms.
 DECLARE
+    behind constant bigint[] := quota._limits_behind(OLD.root_id, OLD.child_kind, OLD.resource, OLD.model, OLD.period);
     set_at timestamptz;
-    now timestamptz := quota.now();
+    now timestamptz;
 BEGIN
+    PERFORM quota._await_change(OLD.root_id, behind);
+    now := quota.now();
     SELECT min(t.set_at) INTO set_at
         FROM quota.limit_terms t WHERE t.root_id = OLD.root_id AND t.limit_id = OLD.limit_id;
     set_at := COALESCE(set_at, OLD.created_at);
-    IF set_at < now
-        AND (EXISTS (SELECT FROM quota.plan_limits p
-                     WHERE p.resource = OLD.resource AND p.model = OLD.model AND p.period OPERATOR(quota.=) OLD.period)
-             OR OLD.child_kind IS NULL
-                AND EXISTS (SELECT FROM quota.limits l
-                            WHERE l.root_id = OLD.root_id AND l.child_kind IS NOT NULL AND l.resource = OLD.resource
-                              AND l.model = OLD.model AND l.period OPERATOR(quota.=) OLD.period))
-    THEN
+    IF set_at < now AND behind <> '{}' THEN
         INSERT INTO quota.past_limits
                 (root_id, limit_id, account_id, user_id, child_kind, resource, model, period, set_at, dropped_at)
             VALUES (OLD.root_id, OLD.limit_id, OLD.account_id, OLD.user_id, OLD.child_kind, OLD.resource,

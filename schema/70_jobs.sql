@@ -315,6 +315,23 @@ $function$;
 COMMENT ON FUNCTION quota._level_limits(bigint) IS
     'The calendar limits that apply at each level under a root, and since when';
 
+CREATE FUNCTION quota._lock_periods(root_id bigint) RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Who records periods of a root does so alone until the transaction ends: the job, and
+-- administrators in whatever order they change limits, would wait for each other's rows.
+-- Returns: whether the job has been there.
+BEGIN
+    PERFORM FROM quota.period_marks m
+        WHERE m.root_id = _lock_periods.root_id
+        ORDER BY m.origin FOR NO KEY UPDATE;
+    RETURN FOUND;
+END
+$function$;
+COMMENT ON FUNCTION quota._lock_periods(bigint) IS
+    'Takes turns in recording periods of a root; returns whether the job has been there';
+
 CREATE FUNCTION quota._record_periods(root_id bigint, max_periods integer) RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
@@ -333,6 +350,7 @@ DECLARE
     old_mark xid8;
     recorded bigint;
 BEGIN
+    PERFORM quota._lock_periods(root_id);
     -- Without a mark nothing was recorded here; what a restore has brought is as it was.
     SELECT m.mark INTO old_mark
         FROM quota.period_marks m
@@ -413,6 +431,10 @@ AS $function$
 DECLARE
     now timestamptz := quota.now();
 BEGIN
+    -- Where the job has not been nothing is recorded, and all the past would be due.
+    IF quota._is_preview() OR NOT quota._lock_periods((SELECT a.root_id FROM quota.accounts a WHERE a.scope OPERATOR(quota.=) account)) THEN
+        RETURN;
+    END IF;
     WITH due AS MATERIALIZED (
         SELECT a.root_id, a.account_id, l.limit_id, l.resource, l.model, last.period_end
         FROM quota.accounts a
@@ -428,8 +450,6 @@ BEGIN
               AND r.user_id = COALESCE(_record_last_periods.user_id, '') AND r.limit_id = l.limit_id
             ORDER BY r.period_start DESC LIMIT 1) last ON true
         WHERE a.scope OPERATOR(quota.=) account
-          -- Where the job has been: else nothing is recorded, and all the past would be due.
-          AND EXISTS (SELECT FROM quota.period_marks m WHERE m.root_id = a.root_id)
           AND quota._limit_period_kind(l.period) = 'calendar'
           AND upper(quota.period_range(l.period, COALESCE(
                   last.period_end,
@@ -486,6 +506,7 @@ DECLARE
                                        AND a.account_id = _record_periods_anew.account_id);
     held boolean;
 BEGIN
+    PERFORM quota._lock_periods(root_id);
     WHILE EXISTS (SELECT FROM quota.periods r
                   WHERE r.root_id = _record_periods_anew.root_id AND r.account_id = _record_periods_anew.account_id
                     AND r.user_id = COALESCE(_record_periods_anew.user_id, '')

@@ -94,18 +94,20 @@ quota_charge(PG_FUNCTION_ARGS)
 	char *project_id = operation_text(fcinfo, 1, "project_id");
 	char *model = operation_text(fcinfo, 2, "model");
 	const char *key = operation_key(fcinfo, 4);
-	TimestampTz now = operation_begin("charge()", true);
 	uint64 fingerprint;
 	const Payer *payer;
 	Generation generation;
 	CostQuote *quote;
 	Jsonb *receipt;
+	TimestampTz now;
 	Event event;
 
+	operation_begin("charge()", true);
 	memset(&event, 0, sizeof(Event));
 	operation_require(fcinfo, 3, "usage");
 	event.usage = PG_GETARG_JSONB_P(3);
 	payer = payer_enter(user_id, project_id, &generation);
+	now = clock_now();
 	fingerprint = hash_text(hash_text(hash_text(1, user_id), payer->scope), model);
 	fingerprint = hash_bytes_extended((const unsigned char *) VARDATA(event.usage),
 									  VARSIZE(event.usage) - VARHDRSZ, fingerprint);
@@ -136,14 +138,15 @@ Datum
 quota_adjust(PG_FUNCTION_ARGS)
 {
 	const char *key = operation_key(fcinfo, 3);
-	TimestampTz now = operation_begin("adjust()", true);
 	Generation generation;
 	uint64 fingerprint;
 	uint32 root_hash;
 	Scope *account;
 	Jsonb *receipt;
+	TimestampTz now;
 	Event event;
 
+	operation_begin("adjust()", true);
 	operation_require(fcinfo, 0, "account");
 	operation_require(fcinfo, 1, "amount");
 	memset(&event, 0, sizeof(Event));
@@ -158,6 +161,7 @@ quota_adjust(PG_FUNCTION_ARGS)
 						errhint("Name one account.")));
 	root_hash = scope_root_hash(account);
 	directory_enter(root_hash, &generation);
+	now = clock_now();
 	if (!payer_find_account(account, &event.spender))
 		ereport(ERROR, (errcode(ERRCODE_QUOTA_UNKNOWN_ACCOUNT),
 						errmsg("account \"%s\" does not exist", scope_to_cstring(account)),

@@ -300,18 +300,19 @@ closing_lock(const pg_uuid_t *id, Relation holds, Hold *hold, ClosedHold *closed
 
 /*
  * closing_enter
- *		Begins a call that names a hold: checks the id, enters its root and opens
- *		quota.holds.
+ *		Begins a call that names a hold: checks the id, enters its root, reads the clock
+ *		and opens quota.holds.
  */
 Relation
 closing_enter(const char *name, const pg_uuid_t *id, TimestampTz *now)
 {
 	Generation generation;
 
-	*now = operation_begin(name, true);
+	operation_begin(name, true);
 	if (!hold_id_is_ours(id))
 		closing_raise_unknown(id);
 	directory_enter(hold_id_root_hash(id), &generation);
+	*now = clock_now();
 	return table_open(quota_relation(REL_HOLDS), RowExclusiveLock);
 }
 
@@ -519,12 +520,12 @@ quota_expire_holds(PG_FUNCTION_ARGS)
 	int64 root_id = PG_GETARG_INT64(0);
 	uint32 root_hash = scope_root_hash(PG_GETARG_SCOPE_P(1));
 	int32 limit = PG_GETARG_INT32(2);
-	TimestampTz now = operation_begin("run_maintenance()", true);
 	Generation generation;
 
+	operation_begin("run_maintenance()", true);
 	directory_enter(root_hash, &generation);
 	ledger_forget_quiet(root_hash);
-	PG_RETURN_INT32(closing_expire_root(root_hash, root_id, now, Max(limit, 0)));
+	PG_RETURN_INT32(closing_expire_root(root_hash, root_id, clock_now(), Max(limit, 0)));
 }
 
 void

@@ -42,14 +42,16 @@ operation_on_standby(void)
 
 /*
  * operation_begin
- *		Checks that the call can be served, takes the global lock, and returns the
- *		instant of the call: read once, used for everything that it does.
+ *		Checks that the call can be served, and takes the global lock.
+ *
+ * The caller enters a root then, and reads the clock once: for everything that it does, and
+ * under the lock, so that it counts by the definitions of that instant.
  *
  * name, as 'reserve()', goes into errors. Errors: 55000 if the library was not
  * preloaded; 25006 where a write is refused; 25000 in a parallel plan, where only a
  * function with a wrong label can lead.
  */
-TimestampTz
+void
 operation_begin(const char *name, bool writes)
 {
 	if (!escrow_is_attached())
@@ -69,7 +71,6 @@ operation_begin(const char *name, bool writes)
 		changes_lock_global();
 		escrow_note_operation();
 	}
-	return clock_now();
 }
 
 /*

@@ -11,7 +11,7 @@
 
 /* Functions in operation.c */
 extern void operation_init(void);
-extern TimestampTz operation_begin(const char *name, bool writes);
+extern void operation_begin(const char *name, bool writes);
 extern bool operation_on_standby(void);
 extern TimestampTz operation_expiry(TimestampTz now, const Interval *ttl);
 extern void operation_require(FunctionCallInfo fcinfo, int argument, const char *name);

@@ -201,8 +201,9 @@ request_look(Request *request)
 {
 	bool allowed;
 
-	request->now = request->held_at = operation_begin("check()", false);
+	operation_begin("check()", false);
 	request_find_payer(request);
+	request->now = request->held_at = clock_now();
 	request_price(request);
 	allowed = request_claim(request, false);
 	if (!allowed && access_first_failure(request->access, request->access_count) == NULL &&
@@ -313,9 +314,10 @@ request_hold(Request *request)
 	Hold hold;
 	bool allowed;
 
-	request->now = request->held_at = operation_begin("reserve()", true);
-	(void) operation_expiry(request->now, request->ttl);
+	operation_begin("reserve()", true);
 	request_find_payer(request);
+	request->now = request->held_at = clock_now();
+	(void) operation_expiry(request->now, request->ttl);
 	if (request->key != NULL)
 	{
 		KeyRecord found;

@@ -78,11 +78,12 @@ quota_hold(PG_FUNCTION_ARGS)
 
 	operation_require(fcinfo, 0, "hold_id");
 	id = *PG_GETARG_UUID_P(0);
-	now = operation_begin("hold()", false);
+	operation_begin("hold()", false);
 	if (!hold_id_is_ours(&id))
 		closing_raise_unknown(&id);
 	if (!operation_on_standby())
 		directory_enter(hold_id_root_hash(&id), &generation);
+	now = clock_now();
 	if (ledger_find_hold(&id, &hold))
 		PG_RETURN_JSONB_P(describe_open(&hold));
 	if (!closing_find(&id, &closed))
@@ -101,15 +102,17 @@ quota_remaining(PG_FUNCTION_ARGS)
 {
 	char *user_id = operation_text(fcinfo, 0, "user_id");
 	char *project_id = operation_text(fcinfo, 1, "project_id");
-	TimestampTz now = operation_begin("remaining()", false);
 	Generation generation;
 	const Payer *payer;
 	QuotaEntry *entries;
+	TimestampTz now;
 	LevelSet levels;
 	int count = 0;
 
+	operation_begin("remaining()", false);
 	payer = operation_on_standby() ? payer_look(user_id, project_id)
 								   : payer_enter(user_id, project_id, &generation);
+	now = clock_now();
 	levels_collect(&levels, &payer->spender, payer->root_hash, now, now, NULL, 0);
 	levels_pin_or_compute(&levels);
 	levels_look(&levels);

@@ -37,7 +37,7 @@ quota_engine_stats(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	if (!escrow_is_attached())
-		(void) operation_begin("engine_stats", false);
+		operation_begin("engine_stats", false);
 	escrow_get_stats(&stats);
 	values[0] = Int64GetDatum(stats.counters);
 	values[1] = Int64GetDatum(stats.counters_max);

@@ -39,7 +39,7 @@ static void
 enter_root_alone(const char *name, uint32 root_hash)
 {
 	PreventCommandDuringRecovery(name);
-	(void) operation_begin(name, false);
+	operation_begin(name, false);
 	if (escrow_has_pins())
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),

@@ -17,6 +17,10 @@
  *					forgotten at commit, since those that did not apply for a
  *					while were not kept up
  *
+ * Where a limit that carries something gives way to another, or comes back, the
+ * instant of it matters: its lock is taken before the clock is read, so that nothing is
+ * used in between by what was until then.
+ *
  * A transaction that changed what is counted and then operates takes the
  * exclusive lock at once, and works on private counters, whose key has a
  * number that is used once: nobody else can know them, and they are left
@@ -47,6 +51,9 @@
 PG_FUNCTION_INFO_V1(quota_definition_changed);
 PG_FUNCTION_INFO_V1(quota_ledger_changed);
 PG_FUNCTION_INFO_V1(quota_event_refuses_change);
+PG_FUNCTION_INFO_V1(quota_hold_root_still);
+PG_FUNCTION_INFO_V1(quota_begin_preview);
+PG_FUNCTION_INFO_V1(quota_is_preview);
 
 /* With more notes than this in one transaction, all roots stand still. */
 #define NOTES_MAX 64
@@ -66,6 +73,7 @@ static int note_space = 0;
 static int64 private_id = 0;
 static uint64 local_epoch = 1;
 static bool own_write = false;
+static bool preview = false;
 
 /*
  * changes_local_epoch
@@ -127,7 +135,7 @@ changes_note(bool global, uint32 root_hash, bool counted, bool names)
 	int level = GetCurrentTransactionNestLevel();
 	ChangeNote *note = changes_find_note(note_count, level, global, root_hash);
 
-	if (note == NULL && note_count >= NOTES_MAX && !global)
+	if (note == NULL && note_count >= NOTES_MAX && !global && !lock_root_is_exclusive(root_hash))
 	{
 		global = true;
 		counted = true;
@@ -295,10 +303,12 @@ changes_xact_callback(XactEvent event, void *arg pg_attribute_unused())
 			changes_publish();
 			changes_reset();
 			own_write = false;
+			preview = false;
 			break;
 		case XACT_EVENT_ABORT:
 			changes_reset();
 			own_write = false;
+			preview = false;
 			break;
 		default:
 			break;
@@ -317,7 +327,7 @@ changes_subxact_callback(SubXactEvent event, SubTransactionId mine pg_attribute_
 	if (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB)
 		return;
 	if (event == SUBXACT_EVENT_ABORT_SUB)
-		own_write = false;
+		own_write = preview = false;
 	for (int i = 0; i < note_count; i++)
 	{
 		ChangeNote note = notes[i];
@@ -634,6 +644,45 @@ quota_event_refuses_change(PG_FUNCTION_ARGS)
 	trigger = (TriggerData *) fcinfo->context;
 	return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple
 																	  : trigger->tg_trigtuple);
+}
+
+/*
+ * quota_hold_root_still
+ *		quota._hold_root_still(root): takes the exclusive lock of a root at once, for the
+ *		rest of the transaction. Errors: 55P03 after xavier_quota.definition_lock_timeout.
+ */
+Datum
+quota_hold_root_still(PG_FUNCTION_ARGS)
+{
+	uint32 root_hash = scope_root_hash(PG_GETARG_SCOPE_P(0));
+
+	if (!escrow_is_attached())
+		PG_RETURN_VOID();
+	/* The global lock comes first: another one if this transaction will need it in the end. */
+	if (changes_has_counted(true, 0))
+		lock_exclusive_bounded(true, 0);
+	lock_exclusive_bounded(false, root_hash);
+	PG_RETURN_VOID();
+}
+
+/*
+ * quota_begin_preview, quota_is_preview
+ *		quota._begin_preview() says that this subtransaction shows what a change would do, and
+ *		will be rolled back: nobody has to wait for it. quota._is_preview() asks.
+ */
+Datum
+quota_begin_preview(PG_FUNCTION_ARGS)
+{
+	(void) fcinfo;
+	preview = true;
+	PG_RETURN_VOID();
+}
+
+Datum
+quota_is_preview(PG_FUNCTION_ARGS)
+{
+	(void) fcinfo;
+	PG_RETURN_BOOL(preview);
 }
 
 void
