@@ -234,69 +234,6 @@ BEGIN
 END
 $function$;
 
--- When limits give way to each other -------------------------------------------
-
-CREATE FUNCTION quota._hold_root_still(root quota.scope) RETURNS void
-    AS 'MODULE_PATHNAME', 'quota_hold_root_still'
-    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
-COMMENT ON FUNCTION quota._hold_root_still(quota.scope) IS
-    'Keeps requests of a root waiting until the end of the transaction';
-
-CREATE FUNCTION quota._begin_preview() RETURNS void
-    AS 'MODULE_PATHNAME', 'quota_begin_preview'
-    LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION quota._begin_preview() IS
-    'Says that this subtransaction only shows what a change would do: nobody waits for it';
-
-CREATE FUNCTION quota._is_preview() RETURNS boolean
-    AS 'MODULE_PATHNAME', 'quota_is_preview'
-    LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION quota._is_preview() IS 'Whether quota._begin_preview() has said so';
-
-CREATE FUNCTION quota._limits_behind(
-    root_id bigint, child_kind text, resource text, model text, period quota.period) RETURNS bigint[]
-LANGUAGE sql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $function$
--- Returns: the limits that one of this identity can stand before: defaults, unless it is one
--- (child_kind), and those of plans.
-SELECT ARRAY(
-    SELECT l.limit_id FROM quota.limits l
-    WHERE _limits_behind.child_kind IS NULL
-      AND l.root_id = _limits_behind.root_id AND l.child_kind IS NOT NULL
-      AND l.resource = _limits_behind.resource AND l.model = _limits_behind.model
-      AND l.period OPERATOR(quota.=) _limits_behind.period
-    UNION ALL
-    SELECT p.limit_id FROM quota.plan_limits p
-    WHERE p.resource = _limits_behind.resource AND p.model = _limits_behind.model
-      AND p.period OPERATOR(quota.=) _limits_behind.period)
-$function$;
-COMMENT ON FUNCTION quota._limits_behind(bigint, text, text, text, quota.period) IS
-    'The limits that do not apply where one of this identity does';
-
-CREATE FUNCTION quota._await_change(root_id bigint, limits bigint[]) RETURNS void
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS $function$
--- To be called before the clock is read, where limits under a root cease to apply or apply
--- again: if one of them carries something, it matters whether what is used was so by it. Then
--- requests of the root wait from here until the transaction ends; else nobody does.
--- Errors: 55P03 if those in progress do not end in time.
-BEGIN
-    PERFORM quota._hold_root_still(a.scope)
-        FROM quota.accounts a
-        WHERE a.root_id = _await_change.root_id AND a.account_id = _await_change.root_id
-          AND NOT quota._is_preview()
-          AND (EXISTS (SELECT FROM quota.grants g
-                       WHERE g.root_id = _await_change.root_id AND g.limit_id = ANY (limits))
-               OR EXISTS (SELECT FROM quota.limit_terms t
-                          WHERE t.root_id IN (0, _await_change.root_id) AND t.limit_id = ANY (limits)
-                            AND (t.rollover > 0 OR t.carry_overage)));
-END
-$function$;
-COMMENT ON FUNCTION quota._await_change(bigint, bigint[]) IS
-    'Keeps requests of a root waiting while limits that carry something give way to others, or come back';
-
 -- Resources -------------------------------------------------------------------
 
 CREATE FUNCTION quota.put_resource(resource text, unit text, kind text, description text)
@@ -373,7 +310,6 @@ DECLARE
     existing quota.accounts;
     parent quota.accounts;
     share boolean := quota.kind(scope) = 'user' AND quota.parent(scope) IS NOT NULL;
-    now timestamptz;
     new_id bigint;
     result bigint;
 BEGIN
@@ -387,6 +323,8 @@ BEGIN
             IS NOT DISTINCT FROM (active, plan, attributes) THEN
         RETURN existing.account_id;
     END IF;
+    -- What it leaves is what it is on when nobody else changes it any more.
+    SELECT a.* INTO existing FROM quota.accounts a WHERE a.scope OPERATOR(quota.=) put_account.scope FOR NO KEY UPDATE;
 
     IF quota.parent(scope) IS NOT NULL THEN
         parent := quota._owner(quota.parent(scope));
@@ -409,13 +347,6 @@ BEGIN
             CASE WHEN share THEN existing.name END,
             ARRAY(SELECT p.limit_id FROM quota.plan_limits p WHERE p.plan = existing.plan));
     END IF;
-    -- Others use an account that is there; the share of a user is, before it has an account.
-    IF existing.plan IS DISTINCT FROM plan AND (existing.account_id IS NOT NULL OR share) THEN
-        PERFORM quota._await_change(
-            COALESCE(existing.root_id, parent.root_id),
-            ARRAY(SELECT p.limit_id FROM quota.plan_limits p WHERE p.plan IN (existing.plan, put_account.plan)));
-    END IF;
-    now := quota.now();
 
     new_id := nextval('quota.definition_id_seq');
     INSERT INTO quota.accounts AS a
@@ -423,8 +354,11 @@ BEGIN
              plan_since)
         VALUES (COALESCE(parent.root_id, new_id), new_id, parent.account_id, put_account.scope,
                 quota.kind(put_account.scope), quota.name(put_account.scope),
-                put_account.active, put_account.plan, put_account.attributes, now,
-                CASE WHEN put_account.plan IS NOT NULL THEN now END)
+                put_account.active, put_account.plan, put_account.attributes, quota.now(),
+                -- A share is there before it has an account: others may be using it.
+                CASE WHEN put_account.plan IS NULL THEN NULL
+                     WHEN existing.account_id IS NULL AND NOT share THEN quota.now()
+                     ELSE 'infinity' END)
         ON CONFLICT ON CONSTRAINT accounts_scope_key DO UPDATE
             SET active = EXCLUDED.active, plan = EXCLUDED.plan, attributes = EXCLUDED.attributes,
                 plan_since = CASE WHEN a.plan IS NOT DISTINCT FROM EXCLUDED.plan THEN a.plan_since
@@ -587,6 +521,25 @@ BEGIN
 END
 $function$;
 
+CREATE FUNCTION quota._stands_before(
+    root_id bigint, child_kind text, resource text, model text, period quota.period) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Returns: whether a limit under a root, a default (child_kind) or not, can stand before others,
+-- which do not apply where it does: a default before those of plans, any other before both.
+SELECT EXISTS (SELECT FROM quota.plan_limits p
+               WHERE p.resource = _stands_before.resource AND p.model = _stands_before.model
+                 AND p.period OPERATOR(quota.=) _stands_before.period)
+       OR _stands_before.child_kind IS NULL
+          AND EXISTS (SELECT FROM quota.limits l
+                      WHERE l.root_id = _stands_before.root_id AND l.child_kind IS NOT NULL
+                        AND l.resource = _stands_before.resource AND l.model = _stands_before.model
+                        AND l.period OPERATOR(quota.=) _stands_before.period)
+$function$;
+COMMENT ON FUNCTION quota._stands_before(bigint, text, text, text, quota.period) IS
+    'Whether a limit of this identity can keep others from applying';
+
 CREATE FUNCTION quota._prorate(
     period quota.period, at timestamptz, running numeric, before numeric, after numeric)
 RETURNS numeric
@@ -624,7 +577,8 @@ COMMENT ON FUNCTION quota._running_amount(quota.period, numeric, timestamptz, nu
 CREATE FUNCTION quota._put_limit_terms(
     root_id bigint, limit_id bigint, period quota.period, amount numeric, rollover numeric,
     rollover_periods integer, carry_overage boolean,
-    prorated_at timestamptz DEFAULT NULL, prorated_amount numeric DEFAULT NULL)
+    prorated_at timestamptz DEFAULT NULL, prorated_amount numeric DEFAULT NULL,
+    set_at timestamptz DEFAULT quota.now())
 RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -633,7 +587,6 @@ AS $function$
 -- does not change what holds until then: the last row is written over.
 DECLARE
     last quota.limit_terms;
-    set_at timestamptz := quota.now();
 BEGIN
     SELECT t.* INTO last
         FROM quota.limit_terms t
@@ -643,11 +596,12 @@ BEGIN
             IS NOT DISTINCT FROM (amount, rollover, rollover_periods::smallint, carry_overage) THEN
         RETURN;
     END IF;
-    set_at := GREATEST(set_at, last.set_at);
+    set_at := GREATEST(_put_limit_terms.set_at, last.set_at);
     INSERT INTO quota.limit_terms AS t
             (root_id, limit_id, set_at, amount, prorated_amount, rollover, rollover_periods, carry_overage)
         VALUES (_put_limit_terms.root_id, _put_limit_terms.limit_id, set_at, _put_limit_terms.amount,
-                CASE WHEN quota.period_range(_put_limit_terms.period, set_at) @> _put_limit_terms.prorated_at
+                CASE WHEN quota.period_range(_put_limit_terms.period, LEAST(_put_limit_terms.set_at, quota.now()))
+                          @> _put_limit_terms.prorated_at
                      THEN _put_limit_terms.prorated_amount END,
                 _put_limit_terms.rollover, _put_limit_terms.rollover_periods, _put_limit_terms.carry_overage)
         ON CONFLICT ON CONSTRAINT limit_terms_pkey DO UPDATE
@@ -656,8 +610,8 @@ BEGIN
                 carry_overage = EXCLUDED.carry_overage;
 END
 $function$;
-COMMENT ON FUNCTION quota._put_limit_terms(bigint, bigint, quota.period, numeric, numeric, integer, boolean, timestamptz, numeric) IS
-    'Notes what a limit is from now on';
+COMMENT ON FUNCTION quota._put_limit_terms(bigint, bigint, quota.period, numeric, numeric, integer, boolean, timestamptz, numeric, timestamptz) IS
+    'Notes what a limit is from an instant on';
 
 CREATE FUNCTION quota._refuse_lowering(limit_id bigint, instead text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -755,11 +709,6 @@ BEGIN
         RETURN existing.limit_id;
     END IF;
 
-    IF existing.limit_id IS NULL THEN
-        PERFORM quota._await_change(
-            target.root_id,
-            quota._limits_behind(target.root_id, target.child_kind, resource, model, period));
-    END IF;
     -- What applied here until now, and does not any more: a default, or what the plan has.
     IF existing.limit_id IS NULL AND target.child_kind IS NULL THEN
         PERFORM quota._record_last_periods(
@@ -808,7 +757,11 @@ BEGIN
         RETURNING l.* INTO written;
     PERFORM quota._put_limit_terms(written.root_id, written.limit_id, written.period, written.amount,
                                    written.rollover, written.rollover_periods, written.carry_overage,
-                                   written.prorated_at, written.prorated_amount);
+                                   written.prorated_at, written.prorated_amount,
+                                   CASE WHEN existing.limit_id IS NULL
+                                             AND quota._stands_before(target.root_id, target.child_kind, resource,
+                                                                      model, period)
+                                        THEN 'infinity' ELSE quota.now() END);
     IF NOT force AND written.overdraft
                      + quota._running_amount(written.period, written.amount, written.prorated_at, written.prorated_amount)
                    < existing.overdraft

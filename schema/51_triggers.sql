@@ -71,20 +71,18 @@ AS $function$
 -- Notes when a limit applied that is no more, if it stood before one that may come back, and
 -- forgets its terms.
 DECLARE
-    behind constant bigint[] := quota._limits_behind(OLD.root_id, OLD.child_kind, OLD.resource, OLD.model, OLD.period);
     set_at timestamptz;
-    now timestamptz;
 BEGIN
-    PERFORM quota._await_change(OLD.root_id, behind);
-    now := quota.now();
     SELECT min(t.set_at) INTO set_at
         FROM quota.limit_terms t WHERE t.root_id = OLD.root_id AND t.limit_id = OLD.limit_id;
     set_at := COALESCE(set_at, OLD.created_at);
-    IF set_at < now AND behind <> '{}' THEN
+    IF set_at < 'infinity'
+       AND quota._stands_before(OLD.root_id, OLD.child_kind, OLD.resource, OLD.model, OLD.period)
+    THEN
         INSERT INTO quota.past_limits
                 (root_id, limit_id, account_id, user_id, child_kind, resource, model, period, set_at, dropped_at)
             VALUES (OLD.root_id, OLD.limit_id, OLD.account_id, OLD.user_id, OLD.child_kind, OLD.resource,
-                    OLD.model, OLD.period, set_at, now)
+                    OLD.model, OLD.period, set_at, 'infinity')
             ON CONFLICT ON CONSTRAINT past_limits_pkey DO UPDATE SET dropped_at = EXCLUDED.dropped_at;
     END IF;
     DELETE FROM quota.limit_terms t WHERE t.root_id = OLD.root_id AND t.limit_id = OLD.limit_id;
@@ -103,7 +101,7 @@ AS $function$
 -- Notes when an account was on the plan that it has left.
 DECLARE
     -- Who writes the table need not set it.
-    left_at timestamptz := CASE WHEN NEW.plan_since > OLD.plan_since THEN NEW.plan_since ELSE quota.now() END;
+    left_at timestamptz := CASE WHEN NEW.plan_since > OLD.plan_since THEN NEW.plan_since ELSE 'infinity' END;
 BEGIN
     INSERT INTO quota.past_plans AS p (root_id, account_id, plan, since, until)
         SELECT OLD.root_id, OLD.account_id, OLD.plan, OLD.plan_since, left_at
@@ -117,3 +115,50 @@ COMMENT ON FUNCTION quota._plan_left() IS 'Trigger: notes when an account was on
 CREATE TRIGGER plan_left AFTER UPDATE OF plan ON quota.accounts
     FOR EACH ROW WHEN (OLD.plan <> NEW.plan OR OLD.plan IS NOT NULL AND NEW.plan IS NULL)
     EXECUTE FUNCTION quota._plan_left();
+
+-- The instant of a change -------------------------------------------------------------
+--
+-- Others go on by what is committed. Which grants have been burned, and what is owed, follows
+-- from when limits applied: so one ceases to apply, and applies again, when nobody is using it
+-- any more, and not when somebody said so. Until then the instant is 'infinity', which only
+-- this transaction sees, and takes for now.
+
+CREATE INDEX accounts_pending_idx ON quota.accounts (account_id) WHERE plan_since = 'infinity';
+CREATE INDEX limit_terms_pending_idx ON quota.limit_terms (limit_id) WHERE set_at = 'infinity';
+CREATE INDEX past_limits_pending_idx ON quota.past_limits (limit_id) WHERE dropped_at = 'infinity';
+CREATE INDEX past_plans_pending_idx ON quota.past_plans (account_id) WHERE until = 'infinity';
+
+CREATE FUNCTION quota._set_instants(at timestamptz) RETURNS void
+LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Gives this transaction's changes their instant. What a clock that has gone back makes end
+-- before it began has not been.
+UPDATE quota.accounts SET plan_since = at WHERE plan_since = 'infinity';
+UPDATE quota.limit_terms SET set_at = at WHERE set_at = 'infinity';
+DELETE FROM quota.past_limits WHERE dropped_at = 'infinity' AND set_at >= at;
+UPDATE quota.past_limits SET dropped_at = at WHERE dropped_at = 'infinity';
+DELETE FROM quota.past_plans WHERE until = 'infinity' AND since >= at;
+UPDATE quota.past_plans SET until = at WHERE until = 'infinity';
+$function$;
+COMMENT ON FUNCTION quota._set_instants(timestamptz) IS
+    'Gives changes of which limits apply, not committed yet, their instant';
+
+CREATE FUNCTION quota._instant_of_commit() RETURNS trigger
+    AS 'MODULE_PATHNAME', 'quota_instant_of_commit'
+    LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER;
+COMMENT ON FUNCTION quota._instant_of_commit() IS
+    'Trigger, deferred: locks what this transaction has changed, and gives it its instant';
+
+CREATE CONSTRAINT TRIGGER instant_of_commit AFTER INSERT OR UPDATE ON quota.accounts
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.plan_since = 'infinity')
+    EXECUTE FUNCTION quota._instant_of_commit();
+CREATE CONSTRAINT TRIGGER instant_of_commit AFTER INSERT OR UPDATE ON quota.limit_terms
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.set_at = 'infinity')
+    EXECUTE FUNCTION quota._instant_of_commit();
+CREATE CONSTRAINT TRIGGER instant_of_commit AFTER INSERT OR UPDATE ON quota.past_limits
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.dropped_at = 'infinity')
+    EXECUTE FUNCTION quota._instant_of_commit();
+CREATE CONSTRAINT TRIGGER instant_of_commit AFTER INSERT OR UPDATE ON quota.past_plans
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.until = 'infinity')
+    EXECUTE FUNCTION quota._instant_of_commit();

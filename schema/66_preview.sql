@@ -263,7 +263,6 @@ DECLARE
     result jsonb;
 BEGIN
     BEGIN
-        PERFORM quota._begin_preview();
         period := quota._check_limit(resource, amount, period, policy, overdraft, rollover, carry_overage, model,
                                      rollover_periods);
         SELECT l.* INTO old
@@ -304,7 +303,6 @@ DECLARE
     result jsonb;
 BEGIN
     BEGIN
-        PERFORM quota._begin_preview();
         SELECT COALESCE(jsonb_object_agg(p.limit_id, to_jsonb(p)), '{}') INTO old
             FROM quota.plan_limits p WHERE p.plan = preview_plan.plan;
         PERFORM quota.put_plan(plan, limits, force => true);

@@ -308,8 +308,10 @@ WITH levels AS (
     ORDER BY c.account_id, c.user_id, c.resource, c.model, c.period USING OPERATOR(quota.<), c.rank
 )
 SELECT c.account_id, c.account, c.user_id, c.limit_id, c.resource, c.model, c.period,
-       GREATEST(COALESCE((SELECT min(t.set_at) FROM quota.limit_terms t
-                          WHERE t.root_id = c.root_id AND t.limit_id = c.limit_id), c.created_at), c.applies_at)
+       -- An instant that this transaction has not set yet is now.
+       LEAST(GREATEST(COALESCE((SELECT min(t.set_at) FROM quota.limit_terms t
+                                WHERE t.root_id = c.root_id AND t.limit_id = c.limit_id), c.created_at), c.applies_at),
+             quota.now())
 FROM nearest c
 $function$;
 COMMENT ON FUNCTION quota._level_limits(bigint) IS
@@ -432,7 +434,7 @@ DECLARE
     now timestamptz := quota.now();
 BEGIN
     -- Where the job has not been nothing is recorded, and all the past would be due.
-    IF quota._is_preview() OR NOT quota._lock_periods((SELECT a.root_id FROM quota.accounts a WHERE a.scope OPERATOR(quota.=) account)) THEN
+    IF NOT quota._lock_periods((SELECT a.root_id FROM quota.accounts a WHERE a.scope OPERATOR(quota.=) account)) THEN
         RETURN;
     END IF;
     WITH due AS MATERIALIZED (
@@ -451,11 +453,11 @@ BEGIN
             ORDER BY r.period_start DESC LIMIT 1) last ON true
         WHERE a.scope OPERATOR(quota.=) account
           AND quota._limit_period_kind(l.period) = 'calendar'
-          AND upper(quota.period_range(l.period, COALESCE(
+          AND upper(quota.period_range(l.period, LEAST(COALESCE(
                   last.period_end,
                   (SELECT min(t.set_at) FROM quota.limit_terms t
                    WHERE t.root_id = l.root_id AND t.limit_id = l.limit_id),
-                  l.created_at, now))) <= now
+                  l.created_at, now), now))) <= now
     )
     INSERT INTO quota.periods AS p
             (root_id, account_id, user_id, limit_id, period_start, period_end, resource, model,

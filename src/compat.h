@@ -45,13 +45,6 @@
 	pq_sendcountedtext((message), (text), (length), false)
 #endif
 
-/* Stronger locks can be asked for as well since 17. */
-#if PG_VERSION_NUM >= 170000
-#define compat_lock_held(tag, mode) LockHeldByMe((tag), (mode), false)
-#else
-#define compat_lock_held(tag, mode) LockHeldByMe((tag), (mode))
-#endif
-
 /* Backends are numbered by proc since 17. */
 #if PG_VERSION_NUM >= 170000
 #define compat_vxid_proc(vxid) ProcNumberGetProc((vxid).procNumber)

@@ -17,9 +17,8 @@
  *					forgotten at commit, since those that did not apply for a
  *					while were not kept up
  *
- * Where a limit that carries something gives way to another, or comes back, the
- * instant of it matters: its lock is taken before the clock is read, so that nothing is
- * used in between by what was until then.
+ * When a limit ceases to apply, or applies again, matters to what it carries. The instant is
+ * that at which nobody uses it any more: it is set under these locks (quota._set_instants()).
  *
  * A transaction that changed what is counted and then operates takes the
  * exclusive lock at once, and works on private counters, whose key has a
@@ -39,6 +38,7 @@
 #include "utils/datum.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/timestamp.h"
 
 #include "directory/changes.h"
 #include "directory/directory.h"
@@ -47,13 +47,12 @@
 #include "query.h"
 #include "relations.h"
 #include "types/scope.h"
+#include "xavier_quota.h"
 
 PG_FUNCTION_INFO_V1(quota_definition_changed);
 PG_FUNCTION_INFO_V1(quota_ledger_changed);
 PG_FUNCTION_INFO_V1(quota_event_refuses_change);
-PG_FUNCTION_INFO_V1(quota_hold_root_still);
-PG_FUNCTION_INFO_V1(quota_begin_preview);
-PG_FUNCTION_INFO_V1(quota_is_preview);
+PG_FUNCTION_INFO_V1(quota_instant_of_commit);
 
 /* With more notes than this in one transaction, all roots stand still. */
 #define NOTES_MAX 64
@@ -73,7 +72,10 @@ static int note_space = 0;
 static int64 private_id = 0;
 static uint64 local_epoch = 1;
 static bool own_write = false;
-static bool preview = false;
+
+/* Rows of this transaction have waited for their instant; and perhaps do so now. */
+static bool instants_noted = false;
+static bool instants_pending = false;
 
 /*
  * changes_local_epoch
@@ -135,7 +137,7 @@ changes_note(bool global, uint32 root_hash, bool counted, bool names)
 	int level = GetCurrentTransactionNestLevel();
 	ChangeNote *note = changes_find_note(note_count, level, global, root_hash);
 
-	if (note == NULL && note_count >= NOTES_MAX && !global && !lock_root_is_exclusive(root_hash))
+	if (note == NULL && note_count >= NOTES_MAX && !global)
 	{
 		global = true;
 		counted = true;
@@ -190,37 +192,6 @@ changes_lock_global(void)
 		lock_global_shared();
 }
 
-/*
- * directory_enter
- *		Takes the lock of a root in the same way, under which its definitions stand
- *		still, and says which generation of them is in force. The global lock is
- *		held already.
- *
- * The order is: locks, generation, then (by whoever needs it) a latest snapshot.
- */
-void
-directory_enter(uint32 root_hash, Generation *generation)
-{
-	if (changes_has_counted(false, root_hash))
-		lock_root_exclusive(root_hash);
-	else
-		lock_root_shared(root_hash);
-	*generation = escrow_generation(root_hash);
-}
-
-/*
- * changes_private_id
- *		Returns what the keys of a root's counters must carry now: 0, or this
- *		transaction's own number if it has changed what they count.
- */
-int64
-changes_private_id(uint32 root_hash)
-{
-	if (private_id == 0)
-		return 0;
-	return changes_has_counted(true, 0) || changes_has_counted(false, root_hash) ? private_id : 0;
-}
-
 static int
 compare_roots(const void *a, const void *b)
 {
@@ -249,6 +220,58 @@ changes_lock_for_commit(void)
 		if (notes[i].counted)
 			lock_exclusive_bounded(notes[i].global, notes[i].root_hash);
 	}
+}
+
+/* Gives what this transaction has changed, and locked, the instant of now. */
+static void
+changes_set_instants(void)
+{
+	Oid argument_type = TIMESTAMPTZOID;
+	Datum now;
+
+	changes_lock_for_commit();
+	now = TimestampTzGetDatum(clock_now());
+	instants_pending = false;
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+	if (SPI_execute_with_args("SELECT quota._set_instants($1)", 1, &argument_type, &now, NULL,
+							  false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not set the instant of a change");
+	SPI_finish();
+}
+
+/*
+ * directory_enter
+ *		Takes the lock of a root in the same way, under which its definitions stand
+ *		still, and says which generation of them is in force. The global lock is
+ *		held already.
+ *
+ * The order is: locks, generation, then (by whoever needs it) a latest snapshot.
+ */
+void
+directory_enter(uint32 root_hash, Generation *generation)
+{
+	if (changes_has_counted(false, root_hash))
+		lock_root_exclusive(root_hash);
+	else
+		lock_root_shared(root_hash);
+	/* What it has changed applies to its own operations: from now on, then. */
+	if (instants_pending && (changes_has_counted(true, 0) || changes_has_counted(false, root_hash)))
+		changes_set_instants();
+	*generation = escrow_generation(root_hash);
+}
+
+/*
+ * changes_private_id
+ *		Returns what the keys of a root's counters must carry now: 0, or this
+ *		transaction's own number if it has changed what they count.
+ */
+int64
+changes_private_id(uint32 root_hash)
+{
+	if (private_id == 0)
+		return 0;
+	return changes_has_counted(true, 0) || changes_has_counted(false, root_hash) ? private_id : 0;
 }
 
 /* After the commit, with its locks still held. Neither throws nor allocates. */
@@ -302,13 +325,11 @@ changes_xact_callback(XactEvent event, void *arg pg_attribute_unused())
 		case XACT_EVENT_COMMIT:
 			changes_publish();
 			changes_reset();
-			own_write = false;
-			preview = false;
+			own_write = instants_noted = instants_pending = false;
 			break;
 		case XACT_EVENT_ABORT:
 			changes_reset();
-			own_write = false;
-			preview = false;
+			own_write = instants_noted = instants_pending = false;
 			break;
 		default:
 			break;
@@ -327,7 +348,11 @@ changes_subxact_callback(SubXactEvent event, SubTransactionId mine pg_attribute_
 	if (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB)
 		return;
 	if (event == SUBXACT_EVENT_ABORT_SUB)
-		own_write = preview = false;
+	{
+		own_write = false;
+		/* What it has given their instants waits again. */
+		instants_pending = instants_noted;
+	}
 	for (int i = 0; i < note_count; i++)
 	{
 		ChangeNote note = notes[i];
@@ -368,12 +393,14 @@ typedef struct DefinitionClass
 	bool counted_rows;       /* a row that comes or goes changes what is counted */
 	bool names;              /* a row that comes adds a name */
 	bool terms;              /* see terms_are_counted() */
+	const char *instant;     /* the column that is infinity until the commit */
 	const char *counted[12]; /* columns whose change does too */
 } DefinitionClass;
 
 static const DefinitionClass definition_classes[] = {
 	{.table = "accounts",
 	 .names = true,
+	 .instant = "plan_since",
 	 .counted = {"root_id", "account_id", "parent_id", "scope", "plan", "plan_since"}},
 	{.table = "members"},
 	{.table = "model_rules"},
@@ -381,13 +408,15 @@ static const DefinitionClass definition_classes[] = {
 	 .counted_rows = true,
 	 .counted = {"root_id", "limit_id", "version", "account_id", "user_id", "child_kind",
 				 "resource", "model", "period", "rollover", "carry_overage"}},
-	{.table = "limit_terms", .terms = true},
+	{.table = "limit_terms", .terms = true, .instant = "set_at"},
 	{.table = "past_limits",
 	 .counted_rows = true,
+	 .instant = "dropped_at",
 	 .counted = {"root_id", "limit_id", "account_id", "user_id", "child_kind", "resource", "model",
 				 "period", "set_at", "dropped_at"}},
 	{.table = "past_plans",
 	 .counted_rows = true,
+	 .instant = "until",
 	 .counted = {"root_id", "account_id", "plan", "since", "until"}},
 	{.table = "grants",
 	 .counted_rows = true,
@@ -544,12 +573,30 @@ terms_are_counted(TriggerData *trigger)
 	return counted;
 }
 
+/* Says whether a row waits for its instant. */
+static bool
+instant_is_pending(TriggerData *trigger, const DefinitionClass *class)
+{
+	TupleDesc desc = RelationGetDescr(trigger->tg_relation);
+	HeapTuple tuple =
+		TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
+	bool isnull;
+	Datum value;
+
+	if (class->instant == NULL || TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+		return false;
+	value = heap_getattr(tuple, SPI_fnumber(desc, class->instant), desc, &isnull);
+	return !isnull && TIMESTAMP_IS_NOEND(DatumGetTimestampTz(value));
+}
+
 static void
 note_definition(TriggerData *trigger, const DefinitionClass *class)
 {
 	TriggerEvent event = trigger->tg_event;
 	bool counted = class->counted_rows;
 
+	if (instant_is_pending(trigger, class))
+		instants_noted = instants_pending = true;
 	if (class->terms)
 		counted = terms_are_counted(trigger);
 	else if (TRIGGER_FIRED_BY_UPDATE(event))
@@ -647,42 +694,17 @@ quota_event_refuses_change(PG_FUNCTION_ARGS)
 }
 
 /*
- * quota_hold_root_still
- *		quota._hold_root_still(root): takes the exclusive lock of a root at once, for the
- *		rest of the transaction. Errors: 55P03 after xavier_quota.definition_lock_timeout.
+ * quota_instant_of_commit
+ *		quota._instant_of_commit(): deferred AFTER trigger of rows that wait for their
+ *		instant; the first one sets that of all. Errors: 55P03.
  */
 Datum
-quota_hold_root_still(PG_FUNCTION_ARGS)
+quota_instant_of_commit(PG_FUNCTION_ARGS)
 {
-	uint32 root_hash = scope_root_hash(PG_GETARG_SCOPE_P(0));
-
-	if (!escrow_is_attached())
-		PG_RETURN_VOID();
-	/* The global lock comes first: another one if this transaction will need it in the end. */
-	if (changes_has_counted(true, 0))
-		lock_exclusive_bounded(true, 0);
-	lock_exclusive_bounded(false, root_hash);
-	PG_RETURN_VOID();
-}
-
-/*
- * quota_begin_preview, quota_is_preview
- *		quota._begin_preview() says that this subtransaction shows what a change would do, and
- *		will be rolled back: nobody has to wait for it. quota._is_preview() asks.
- */
-Datum
-quota_begin_preview(PG_FUNCTION_ARGS)
-{
-	(void) fcinfo;
-	preview = true;
-	PG_RETURN_VOID();
-}
-
-Datum
-quota_is_preview(PG_FUNCTION_ARGS)
-{
-	(void) fcinfo;
-	PG_RETURN_BOOL(preview);
+	(void) trigger_data(fcinfo);
+	if (instants_pending)
+		changes_set_instants();
+	return PointerGetDatum(NULL);
 }
 
 void

@@ -145,19 +145,6 @@ lock_root_exclusive(uint32 root_hash)
 }
 
 /*
- * lock_root_is_exclusive
- *		Says whether this transaction has the exclusive lock of a root.
- */
-bool
-lock_root_is_exclusive(uint32 root_hash)
-{
-	LOCKTAG tag;
-
-	set_root_tag(&tag, root_hash, LOCK_KIND_ROOT);
-	return compat_lock_held(&tag, AccessExclusiveLock);
-}
-
-/*
  * unlock_root_exclusive
  *		Gives the exclusive lock of a root back before the transaction ends: for
  *		one that has looked only.

@@ -15,7 +15,6 @@ extern void lock_global_shared(void);
 extern void lock_global_exclusive(void);
 extern void lock_root_shared(uint32 root_hash);
 extern void lock_root_exclusive(uint32 root_hash);
-extern bool lock_root_is_exclusive(uint32 root_hash);
 extern void unlock_root_exclusive(uint32 root_hash);
 extern void lock_key(int64 root_id, const char *key);
 extern void lock_hold_id(const pg_uuid_t *id);

@@ -13,6 +13,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "miscadmin.h"
@@ -30,6 +31,9 @@ static const EventColumn tail_columns[] = {EVENT_ROOT_ID, EVENT_ORIGIN, EVENT_XI
 
 #define TAIL_COLUMNS lengthof(tail_columns)
 
+/* Without the last one it does as well. */
+#define TAIL_COLUMNS_LEAST 3
+
 /* The number of a column in a partition, which may have been made as a table of its own. */
 static AttrNumber
 partition_column(const AttrMap *map, EventColumn column)
@@ -37,28 +41,40 @@ partition_column(const AttrMap *map, EventColumn column)
 	return map == NULL ? (AttrNumber) column : map->attnums[column - 1];
 }
 
-/* Finds the index of a partition; InvalidOid if somebody has dropped it. */
+/*
+ * Finds the index of a partition, or another one that begins so; InvalidOid if somebody has
+ * dropped it. Says of how many of the columns it is.
+ */
 static Oid
-tail_index(Relation partition, const AttrMap *map)
+tail_index(Relation partition, const AttrMap *map, int *columns)
 {
 	List *indexes = RelationGetIndexList(partition);
 	Oid found = InvalidOid;
 	ListCell *cell;
 
+	*columns = 0;
 	foreach (cell, indexes)
 	{
 		Relation index = index_open(lfirst_oid(cell), AccessShareLock);
 		const FormData_pg_index *form = index->rd_index;
-		bool matches = form->indisvalid && form->indnkeyatts == TAIL_COLUMNS &&
-					   RelationGetIndexPredicate(index) == NIL;
+		int count = 0;
 
-		for (int i = 0; matches && i < (int) TAIL_COLUMNS; i++)
-			matches = form->indkey.values[i] == partition_column(map, tail_columns[i]);
-		if (matches)
+		if (form->indisvalid && index->rd_rel->relam == BTREE_AM_OID &&
+			RelationGetIndexPredicate(index) == NIL)
+		{
+			while (count < Min(form->indnkeyatts, (int) TAIL_COLUMNS) &&
+				   form->indkey.values[count] == partition_column(map, tail_columns[count]) &&
+				   index->rd_indcollation[count] ==
+					   TupleDescAttr(RelationGetDescr(partition), form->indkey.values[count] - 1)
+						   ->attcollation)
+				count++;
+		}
+		if (count >= TAIL_COLUMNS_LEAST && count > *columns)
+		{
 			found = RelationGetRelid(index);
+			*columns = count;
+		}
 		index_close(index, AccessShareLock);
-		if (matches)
-			break;
 	}
 	list_free(indexes);
 	return found;
@@ -70,9 +86,9 @@ scan_partition(Relation partition, const AttrMap *map, Snapshot snapshot, const 
 {
 	TupleDesc desc = RelationGetDescr(partition);
 	AttrNumber user_column = partition_column(map, EVENT_USER_ID);
-	Oid index = tail_index(partition, map);
+	int key_count;
+	Oid index = tail_index(partition, map, &key_count);
 	ScanKeyData keys[TAIL_COLUMNS];
-	int key_count = TAIL_COLUMNS;
 	Datum *values = palloc(sizeof(Datum) * desc->natts);
 	bool *nulls = palloc(sizeof(bool) * desc->natts);
 	SysScanDesc scan;
@@ -84,8 +100,9 @@ scan_partition(Relation partition, const AttrMap *map, Snapshot snapshot, const 
 				Int64GetDatum(range->origin));
 	ScanKeyInit(&keys[2], partition_column(map, EVENT_XID), BTGreaterEqualStrategyNumber, F_XID8GE,
 				FullTransactionIdGetDatum(range->mark));
-	if (range->user_id == NULL)
-		key_count--;
+	/* Whoever takes the rows looks at their users anyway. */
+	if (range->user_id == NULL || key_count < (int) TAIL_COLUMNS)
+		key_count = TAIL_COLUMNS_LEAST;
 	else
 		ScanKeyEntryInitialize(&keys[3], 0, user_column, BTEqualStrategyNumber, InvalidOid,
 							   TupleDescAttr(desc, user_column - 1)->attcollation, F_TEXTEQ,
@@ -120,7 +137,7 @@ scan_partition(Relation partition, const AttrMap *map, Snapshot snapshot, const 
  * ledger_scan_tail
  *		Hands rows (levels, user_id, model, charged, held_at) of events to the function
  *		given: those that a snapshot has of a root and an origin from a transaction on; of
- *		one user, or of all if user_id is NULL.
+ *		one user, if given, and perhaps of others.
  */
 void
 ledger_scan_tail(Snapshot snapshot, const TailRange *range, QueryRow row, void *arg)
