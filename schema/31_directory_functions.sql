@@ -323,7 +323,11 @@ BEGIN
             IS NOT DISTINCT FROM (active, plan, attributes) THEN
         RETURN existing.account_id;
     END IF;
-    -- What it leaves is what it is on when nobody else changes it any more.
+    -- What it leaves is what it is on when nobody else changes it any more. Who records periods
+    -- of a root locks them before any account, as all do.
+    IF existing.plan IS DISTINCT FROM plan AND existing.plan IS NOT NULL THEN
+        PERFORM quota._lock_periods(existing.root_id);
+    END IF;
     SELECT a.* INTO existing FROM quota.accounts a WHERE a.scope OPERATOR(quota.=) put_account.scope FOR NO KEY UPDATE;
 
     IF quota.parent(scope) IS NOT NULL THEN
@@ -355,10 +359,7 @@ BEGIN
         VALUES (COALESCE(parent.root_id, new_id), new_id, parent.account_id, put_account.scope,
                 quota.kind(put_account.scope), quota.name(put_account.scope),
                 put_account.active, put_account.plan, put_account.attributes, quota.now(),
-                -- A share is there before it has an account: others may be using it.
-                CASE WHEN put_account.plan IS NULL THEN NULL
-                     WHEN existing.account_id IS NULL AND NOT share THEN quota.now()
-                     ELSE 'infinity' END)
+                CASE WHEN put_account.plan IS NOT NULL THEN timestamptz 'infinity' END)
         ON CONFLICT ON CONSTRAINT accounts_scope_key DO UPDATE
             SET active = EXCLUDED.active, plan = EXCLUDED.plan, attributes = EXCLUDED.attributes,
                 plan_since = CASE WHEN a.plan IS NOT DISTINCT FROM EXCLUDED.plan THEN a.plan_since
@@ -521,25 +522,6 @@ BEGIN
 END
 $function$;
 
-CREATE FUNCTION quota._stands_before(
-    root_id bigint, child_kind text, resource text, model text, period quota.period) RETURNS boolean
-LANGUAGE sql STABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $function$
--- Returns: whether a limit under a root, a default (child_kind) or not, can stand before others,
--- which do not apply where it does: a default before those of plans, any other before both.
-SELECT EXISTS (SELECT FROM quota.plan_limits p
-               WHERE p.resource = _stands_before.resource AND p.model = _stands_before.model
-                 AND p.period OPERATOR(quota.=) _stands_before.period)
-       OR _stands_before.child_kind IS NULL
-          AND EXISTS (SELECT FROM quota.limits l
-                      WHERE l.root_id = _stands_before.root_id AND l.child_kind IS NOT NULL
-                        AND l.resource = _stands_before.resource AND l.model = _stands_before.model
-                        AND l.period OPERATOR(quota.=) _stands_before.period)
-$function$;
-COMMENT ON FUNCTION quota._stands_before(bigint, text, text, text, quota.period) IS
-    'Whether a limit of this identity can keep others from applying';
-
 CREATE FUNCTION quota._prorate(
     period quota.period, at timestamptz, running numeric, before numeric, after numeric)
 RETURNS numeric
@@ -577,16 +559,18 @@ COMMENT ON FUNCTION quota._running_amount(quota.period, numeric, timestamptz, nu
 CREATE FUNCTION quota._put_limit_terms(
     root_id bigint, limit_id bigint, period quota.period, amount numeric, rollover numeric,
     rollover_periods integer, carry_overage boolean,
-    prorated_at timestamptz DEFAULT NULL, prorated_amount numeric DEFAULT NULL,
-    set_at timestamptz DEFAULT quota.now())
+    prorated_at timestamptz DEFAULT NULL, prorated_amount numeric DEFAULT NULL)
 RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $function$
--- Notes what a limit is from now on, unless it is so already. A clock that has gone back
--- does not change what holds until then: the last row is written over.
+-- Notes what a limit is from now on, unless it is so already; a new one of an account, from the
+-- commit on. A clock that has gone back does not change what holds until then: the last row
+-- is written over.
 DECLARE
     last quota.limit_terms;
+    now timestamptz := quota.now();
+    set_at timestamptz;
 BEGIN
     SELECT t.* INTO last
         FROM quota.limit_terms t
@@ -596,11 +580,11 @@ BEGIN
             IS NOT DISTINCT FROM (amount, rollover, rollover_periods::smallint, carry_overage) THEN
         RETURN;
     END IF;
-    set_at := GREATEST(_put_limit_terms.set_at, last.set_at);
+    set_at := CASE WHEN last.limit_id IS NULL AND root_id <> 0 THEN 'infinity' ELSE GREATEST(now, last.set_at) END;
     INSERT INTO quota.limit_terms AS t
             (root_id, limit_id, set_at, amount, prorated_amount, rollover, rollover_periods, carry_overage)
         VALUES (_put_limit_terms.root_id, _put_limit_terms.limit_id, set_at, _put_limit_terms.amount,
-                CASE WHEN quota.period_range(_put_limit_terms.period, LEAST(_put_limit_terms.set_at, quota.now()))
+                CASE WHEN quota.period_range(_put_limit_terms.period, CASE WHEN set_at = 'infinity' THEN now ELSE set_at END)
                           @> _put_limit_terms.prorated_at
                      THEN _put_limit_terms.prorated_amount END,
                 _put_limit_terms.rollover, _put_limit_terms.rollover_periods, _put_limit_terms.carry_overage)
@@ -610,8 +594,8 @@ BEGIN
                 carry_overage = EXCLUDED.carry_overage;
 END
 $function$;
-COMMENT ON FUNCTION quota._put_limit_terms(bigint, bigint, quota.period, numeric, numeric, integer, boolean, timestamptz, numeric, timestamptz) IS
-    'Notes what a limit is from an instant on';
+COMMENT ON FUNCTION quota._put_limit_terms(bigint, bigint, quota.period, numeric, numeric, integer, boolean, timestamptz, numeric) IS
+    'Notes what a limit is from now on';
 
 CREATE FUNCTION quota._refuse_lowering(limit_id bigint, instead text) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -757,11 +741,7 @@ BEGIN
         RETURNING l.* INTO written;
     PERFORM quota._put_limit_terms(written.root_id, written.limit_id, written.period, written.amount,
                                    written.rollover, written.rollover_periods, written.carry_overage,
-                                   written.prorated_at, written.prorated_amount,
-                                   CASE WHEN existing.limit_id IS NULL
-                                             AND quota._stands_before(target.root_id, target.child_kind, resource,
-                                                                      model, period)
-                                        THEN 'infinity' ELSE quota.now() END);
+                                   written.prorated_at, written.prorated_amount);
     IF NOT force AND written.overdraft
                      + quota._running_amount(written.period, written.amount, written.prorated_at, written.prorated_amount)
                    < existing.overdraft

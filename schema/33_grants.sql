@@ -129,6 +129,9 @@ BEGIN
     END IF;
     SELECT * INTO target FROM quota._limit_target(account);
 
+    IF effective_at < now THEN
+        PERFORM quota._lock_periods(target.root_id);
+    END IF;
     -- One grant at a time per account, so that they can be counted.
     SELECT a.* INTO owner
         FROM quota.accounts a

@@ -34,6 +34,13 @@ BEGIN
     IF TG_OP IN ('INSERT', 'UPDATE') THEN
         after := to_jsonb(NEW);
     END IF;
+    -- An instant that is set at commit is that of this row of the audit.
+    IF before ->> 'plan_since' = 'infinity' THEN
+        before := before - 'plan_since';
+        after := after - 'plan_since';
+    ELSIF after ->> 'plan_since' = 'infinity' THEN
+        after := after - 'plan_since';
+    END IF;
     IF TG_OP = 'UPDATE' AND before = after THEN
         RETURN NULL;
     END IF;

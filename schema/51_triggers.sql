@@ -77,7 +77,12 @@ BEGIN
         FROM quota.limit_terms t WHERE t.root_id = OLD.root_id AND t.limit_id = OLD.limit_id;
     set_at := COALESCE(set_at, OLD.created_at);
     IF set_at < 'infinity'
-       AND quota._stands_before(OLD.root_id, OLD.child_kind, OLD.resource, OLD.model, OLD.period)
+        AND (EXISTS (SELECT FROM quota.plan_limits p
+                     WHERE p.resource = OLD.resource AND p.model = OLD.model AND p.period OPERATOR(quota.=) OLD.period)
+             OR OLD.child_kind IS NULL
+                AND EXISTS (SELECT FROM quota.limits l
+                            WHERE l.root_id = OLD.root_id AND l.child_kind IS NOT NULL AND l.resource = OLD.resource
+                              AND l.model = OLD.model AND l.period OPERATOR(quota.=) OLD.period))
     THEN
         INSERT INTO quota.past_limits
                 (root_id, limit_id, account_id, user_id, child_kind, resource, model, period, set_at, dropped_at)
@@ -135,7 +140,13 @@ AS $function$
 -- Gives this transaction's changes their instant. What a clock that has gone back makes end
 -- before it began has not been.
 UPDATE quota.accounts SET plan_since = at WHERE plan_since = 'infinity';
-UPDATE quota.limit_terms SET set_at = at WHERE set_at = 'infinity';
+UPDATE quota.limit_terms t
+    SET set_at = at,
+        -- The period of the call may be over.
+        prorated_amount = CASE WHEN t.prorated_amount IS NOT NULL
+                                    AND quota.period_range(l.period, at) @> l.prorated_at THEN t.prorated_amount END
+    FROM quota.limits l
+    WHERE t.set_at = 'infinity' AND l.root_id = t.root_id AND l.limit_id = t.limit_id;
 DELETE FROM quota.past_limits WHERE dropped_at = 'infinity' AND set_at >= at;
 UPDATE quota.past_limits SET dropped_at = at WHERE dropped_at = 'infinity';
 DELETE FROM quota.past_plans WHERE until = 'infinity' AND since >= at;
@@ -162,3 +173,8 @@ CREATE CONSTRAINT TRIGGER instant_of_commit AFTER INSERT OR UPDATE ON quota.past
 CREATE CONSTRAINT TRIGGER instant_of_commit AFTER INSERT OR UPDATE ON quota.past_plans
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.until = 'infinity')
     EXECUTE FUNCTION quota._instant_of_commit();
+-- Whoever writes: what is applied from a publisher has its instants by then.
+ALTER TABLE quota.accounts ENABLE ALWAYS TRIGGER instant_of_commit;
+ALTER TABLE quota.limit_terms ENABLE ALWAYS TRIGGER instant_of_commit;
+ALTER TABLE quota.past_limits ENABLE ALWAYS TRIGGER instant_of_commit;
+ALTER TABLE quota.past_plans ENABLE ALWAYS TRIGGER instant_of_commit;

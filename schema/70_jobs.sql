@@ -508,11 +508,11 @@ DECLARE
                                        AND a.account_id = _record_periods_anew.account_id);
     held boolean;
 BEGIN
-    PERFORM quota._lock_periods(root_id);
     WHILE EXISTS (SELECT FROM quota.periods r
                   WHERE r.root_id = _record_periods_anew.root_id AND r.account_id = _record_periods_anew.account_id
                     AND r.user_id = COALESCE(_record_periods_anew.user_id, '')
                     AND r.limit_id = _record_periods_anew.limit_id AND r.period_end > since) LOOP
+        PERFORM quota._lock_periods(root_id);
         -- So many at a time as are told at once.
         WITH closed AS MATERIALIZED (
             SELECT e.*, bool_or(e.held <> 0) OVER (ORDER BY e.period_start) AS has_holds

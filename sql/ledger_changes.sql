@@ -71,6 +71,7 @@ SELECT quota.remaining('ann', 'apollo');
 -- 4. Changed, dropped, made afresh
 BEGIN;
 SELECT quota.set_limit('company:ledger', 'calls', 5) > 0 AS set;
+SET CONSTRAINTS ALL IMMEDIATE;
 DROP TABLE quota.events_2030_01;
 DROP EXTENSION xavier_quota;
 COMMIT;

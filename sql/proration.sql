@@ -7,7 +7,8 @@
 --    holds for the whole period at once;
 -- 4. holds of the period before are judged by its own amount, and nothing is reset: a reload, a
 --    standby, a restored dump and verify() compute the same from the row;
--- 5. defaults and shares are prorated, too; a lifetime cannot be.
+-- 5. defaults and shares are prorated, too; a lifetime cannot be;
+-- 6. what is committed after the period in which it was said has the whole amount.
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS xavier_quota;
 RESET client_min_messages;
@@ -83,3 +84,12 @@ SELECT quota.set_limit('company:pro', 'storage', 10, prorate => true);  -- fails
 SELECT quota.set_limit('company:pro', 'credit', 10, prorate => NULL);  -- fails
 SELECT after ->> 'amount' AS amount, after ->> 'prorated_amount' AS prorated
 FROM quota.admin_audit WHERE relation = 'limits' AND (after ->> 'limit_id')::bigint = :month ORDER BY changed_at;
+
+-- 6. Said in May, and committed in June.
+SET xavier_quota.clock = '2026-05-31 23:59+00';
+BEGIN;
+SELECT quota.set_limit('company:pro', 'calls', 100, rollover => 50, prorate => true) > 0 AS set;
+SET LOCAL xavier_quota.clock = '2026-06-01 00:01+00';
+COMMIT;
+SET xavier_quota.clock = '2026-06-02 12:00+00';
+SELECT resource, "limit", rolled_over FROM quota.admin_limits WHERE root = 'company:pro' AND resource = 'calls';

@@ -76,6 +76,7 @@ static bool own_write = false;
 /* Rows of this transaction have waited for their instant; and perhaps do so now. */
 static bool instants_noted = false;
 static bool instants_pending = false;
+static TimestampTz instant_noted_at = 0; /* what it takes for that instant itself */
 
 /*
  * changes_local_epoch
@@ -201,7 +202,9 @@ compare_roots(const void *a, const void *b)
 	/* The global lock comes first, then the roots in ascending order. */
 	if (left->global != right->global)
 		return left->global ? -1 : 1;
-	return left->root_hash < right->root_hash ? -1 : left->root_hash > right->root_hash;
+	if (left->root_hash != right->root_hash)
+		return left->root_hash < right->root_hash ? -1 : 1;
+	return left->nest_level - right->nest_level;
 }
 
 /* Takes the exclusive locks of all that is counted otherwise after the commit. */
@@ -251,13 +254,15 @@ changes_set_instants(void)
 void
 directory_enter(uint32 root_hash, Generation *generation)
 {
-	if (changes_has_counted(false, root_hash))
+	bool counted = changes_has_counted(false, root_hash);
+
+	/* What it has changed applies to its own operations: from now on, then. */
+	if (instants_pending && (counted || changes_has_counted(true, 0)))
+		changes_set_instants();
+	if (counted)
 		lock_root_exclusive(root_hash);
 	else
 		lock_root_shared(root_hash);
-	/* What it has changed applies to its own operations: from now on, then. */
-	if (instants_pending && (changes_has_counted(true, 0) || changes_has_counted(false, root_hash)))
-		changes_set_instants();
 	*generation = escrow_generation(root_hash);
 }
 
@@ -326,6 +331,9 @@ changes_xact_callback(XactEvent event, void *arg pg_attribute_unused())
 			changes_publish();
 			changes_reset();
 			own_write = instants_noted = instants_pending = false;
+			break;
+		case XACT_EVENT_PREPARE:
+			instants_noted = instants_pending = false;
 			break;
 		case XACT_EVENT_ABORT:
 			changes_reset();
@@ -596,7 +604,11 @@ note_definition(TriggerData *trigger, const DefinitionClass *class)
 	bool counted = class->counted_rows;
 
 	if (instant_is_pending(trigger, class))
+	{
+		if (!instants_pending)
+			instant_noted_at = clock_now();
 		instants_noted = instants_pending = true;
+	}
 	if (class->terms)
 		counted = terms_are_counted(trigger);
 	else if (TRIGGER_FIRED_BY_UPDATE(event))
@@ -691,6 +703,19 @@ quota_event_refuses_change(PG_FUNCTION_ARGS)
 	trigger = (TriggerData *) fcinfo->context;
 	return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple
 																	  : trigger->tg_trigtuple);
+}
+
+/*
+ * changes_instant
+ *		Returns when a limit ceased to apply, or applied again: an instant of this
+ *		transaction that is not set yet is that of its first change.
+ */
+TimestampTz
+changes_instant(TimestampTz at)
+{
+	if (!TIMESTAMP_IS_NOEND(at))
+		return at;
+	return instants_pending ? instant_noted_at : clock_now();
 }
 
 /*

@@ -10,7 +10,6 @@
 #include "ledger/ledger.h"
 #include "period/period.h"
 #include "query.h"
-#include "xavier_quota.h"
 
 typedef enum LimitPolicy
 {
@@ -88,13 +87,6 @@ typedef struct Payer
 	int rule_count;
 	ModelRule *rules; /* ordered by level */
 } Payer;
-
-/* An instant at which limits changed: infinity until this transaction commits, and now to it. */
-static inline TimestampTz
-instant_reached(TimestampTz at)
-{
-	return TIMESTAMP_IS_NOEND(at) ? clock_now() : at;
-}
 
 /* Functions in payer.c */
 extern const Payer *

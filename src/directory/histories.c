@@ -15,6 +15,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "directory/changes.h"
 #include "directory/directory.h"
 
 typedef struct HistoryState
@@ -118,7 +119,7 @@ collect_terms(Datum *values, bool *nulls, void *arg)
 			continue;
 		history->terms = array_grow(history->terms, history->terms_count, sizeof(CarryTerms));
 		terms = &history->terms[history->terms_count++];
-		terms->set_at = instant_reached(DatumGetTimestampTz(values[1]));
+		terms->set_at = changes_instant(DatumGetTimestampTz(values[1]));
 		terms->amount = DatumGetInt64(values[2]);
 		terms->prorated_amount = nulls[3] ? -1 : DatumGetInt64(values[3]);
 		terms->rollover = DatumGetInt64(values[4]);
@@ -176,8 +177,8 @@ collect_gap(Datum *values, bool *nulls, void *arg)
 			limit->account_id != DatumGetInt64(values[1]) ||
 			limit->share != DatumGetBool(values[2]) || nulls[4])
 			continue;
-		gap.from = instant_reached(DatumGetTimestampTz(values[3]));
-		gap.until = instant_reached(DatumGetTimestampTz(values[4]));
+		gap.from = changes_instant(DatumGetTimestampTz(values[3]));
+		gap.until = changes_instant(DatumGetTimestampTz(values[4]));
 		if (gap.from >= gap.until)
 			continue;
 		history->gaps = array_grow(history->gaps, history->gap_count, sizeof(CarryGap));

@@ -194,7 +194,7 @@ collect_limit(Datum *values, bool *nulls, void *arg)
 	limit->prorated_at = nulls[12] ? DT_NOEND : DatumGetTimestampTz(values[12]);
 	limit->prorated_amount = nulls[13] ? 0 : DatumGetInt64(values[13]);
 	limit->rolls_over = DatumGetBool(values[14]);
-	limit->applies_from = nulls[15] ? DT_NOBEGIN : instant_reached(DatumGetTimestampTz(values[15]));
+	limit->applies_from = nulls[15] ? DT_NOBEGIN : changes_instant(DatumGetTimestampTz(values[15]));
 	if (period_kind(limit->period) == PERIOD_ROLLING)
 		limit->rule = rolling_rule(limit->period);
 	else if (period_kind(limit->period) == PERIOD_REPLENISH)
