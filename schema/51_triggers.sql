@@ -157,7 +157,8 @@ COMMENT ON FUNCTION quota._set_instants(timestamptz) IS
 
 CREATE FUNCTION quota._instant_of_commit() RETURNS trigger
     AS 'MODULE_PATHNAME', 'quota_instant_of_commit'
-    LANGUAGE C VOLATILE PARALLEL UNSAFE SECURITY DEFINER;
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    SECURITY DEFINER SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION quota._instant_of_commit() IS
     'Trigger, deferred: locks what this transaction has changed, and gives it its instant';
 
