@@ -14,8 +14,10 @@ extern void changes_init(void);
 extern void changes_lock_global(void);
 extern int64 changes_private_id(uint32 root_hash);
 extern uint64 changes_local_epoch(void);
-extern TimestampTz changes_instant(TimestampTz at);
 extern void changes_begin_own_write(void);
 extern void changes_end_own_write(void);
+
+/* Functions in instants.c */
+extern TimestampTz changes_instant(TimestampTz at);
 
 #endif /* XAVIER_QUOTA_DIRECTORY_CHANGES_H */

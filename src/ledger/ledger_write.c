@@ -4,7 +4,7 @@
  *
  * A query would cost more than everything else that a reserve or settle does,
  * and could be planned as a sequential scan. These writes bypass triggers,
- * which is what they are there to tell apart (see directory/changes.c); the
+ * which is what they are there to tell apart (see directory/definition_triggers.c); the
  * tables have no foreign keys and no check constraints.
  *
  * Indexes, columns and partitions that a DBA has added are kept up: indexes on
