@@ -693,26 +693,9 @@ BEGIN
         RETURN existing.limit_id;
     END IF;
 
-    -- What applied here until now, and does not any more: a default, or what the plan has.
-    IF existing.limit_id IS NULL AND target.child_kind IS NULL THEN
-        PERFORM quota._record_last_periods(
-            CASE WHEN target.user_id IS NULL THEN account ELSE quota.parent(account) END, target.user_id, ARRAY[n.limit_id])
-            FROM (SELECT l.limit_id, 1 AS rank
-                  FROM quota.accounts a
-                  JOIN quota.limits l ON l.root_id = a.root_id
-                      AND l.account_id = CASE WHEN target.user_id IS NULL THEN a.parent_id ELSE a.account_id END
-                      AND l.child_kind = CASE WHEN target.user_id IS NULL THEN a.kind ELSE 'user' END
-                  WHERE a.root_id = target.root_id AND a.account_id = target.account_id
-                    AND l.resource = set_limit.resource AND l.model = set_limit.model
-                    AND l.period OPERATOR(quota.=) set_limit.period
-                  UNION ALL
-                  SELECT p.limit_id, 2
-                  FROM quota.accounts a
-                  JOIN quota.plan_limits p ON p.plan = a.plan
-                  WHERE a.root_id = target.root_id AND a.scope OPERATOR(quota.=) set_limit.account
-                    AND p.resource = set_limit.resource AND p.model = set_limit.model
-                    AND p.period OPERATOR(quota.=) set_limit.period
-                  ORDER BY rank LIMIT 1) AS n;
+    IF existing.limit_id IS NULL THEN
+        PERFORM quota._record_replaced_periods(target.root_id, target.account_id, target.user_id, target.child_kind,
+                                               resource, model, period);
     END IF;
     -- The id and the version of an existing limit stay: what it counts is its identity.
     INSERT INTO quota.limits AS l

@@ -493,6 +493,53 @@ $function$;
 COMMENT ON FUNCTION quota._record_last_periods_of(bigint[]) IS
     'Records the periods of limits that are over, before they cease to apply anywhere';
 
+CREATE FUNCTION quota._record_replaced_periods(
+    root_id bigint, account_id bigint, user_id text, child_kind text,
+    resource text, model text, period quota.period) RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $function$
+-- Does that for the limits that a new one, set for an account, a share (user_id) or all children
+-- of a kind, stands before: at its own level the default, or else what the plan has; at those of
+-- the children what their plans have.
+WITH levels AS (
+    SELECT a.scope AS account, NULL AS user_id, a.parent_id AS default_of, a.kind AS default_kind, a.plan
+    FROM quota.accounts a
+    WHERE a.root_id = _record_replaced_periods.root_id AND a.account_id = _record_replaced_periods.account_id
+      AND _record_replaced_periods.user_id IS NULL AND child_kind IS NULL
+    UNION ALL
+    SELECT a.scope, _record_replaced_periods.user_id, a.account_id, 'user', s.plan
+    FROM quota.accounts a
+    LEFT JOIN quota.accounts s ON s.root_id = a.root_id AND s.parent_id = a.account_id AND s.kind = 'user'
+                              AND s.name = _record_replaced_periods.user_id
+    WHERE a.root_id = _record_replaced_periods.root_id AND a.account_id = _record_replaced_periods.account_id
+      AND _record_replaced_periods.user_id IS NOT NULL
+    UNION ALL
+    SELECT CASE WHEN child_kind = 'user' THEN a.scope ELSE c.scope END, CASE WHEN child_kind = 'user' THEN c.name END,
+           NULL, NULL, c.plan
+    FROM quota.accounts a
+    JOIN quota.accounts c ON c.root_id = a.root_id AND c.parent_id = a.account_id AND c.kind = child_kind
+    WHERE a.root_id = _record_replaced_periods.root_id AND a.account_id = _record_replaced_periods.account_id
+)
+SELECT quota._record_last_periods(v.account, v.user_id, ARRAY[n.limit_id])
+FROM levels v
+CROSS JOIN LATERAL (
+    SELECT l.limit_id, 1 AS rank
+    FROM quota.limits l
+    WHERE l.root_id = _record_replaced_periods.root_id AND l.account_id = v.default_of AND l.child_kind = v.default_kind
+      AND l.resource = _record_replaced_periods.resource AND l.model = _record_replaced_periods.model
+      AND l.period OPERATOR(quota.=) _record_replaced_periods.period
+    UNION ALL
+    SELECT p.limit_id, 2
+    FROM quota.plan_limits p
+    WHERE p.plan = v.plan
+      AND p.resource = _record_replaced_periods.resource AND p.model = _record_replaced_periods.model
+      AND p.period OPERATOR(quota.=) _record_replaced_periods.period
+    ORDER BY rank LIMIT 1) n
+$function$;
+COMMENT ON FUNCTION quota._record_replaced_periods(bigint, bigint, text, text, text, text, quota.period) IS
+    'Records the periods of limits that are over, before a new one takes their place';
+
 CREATE FUNCTION quota._record_periods_anew(
     root_id bigint, account_id bigint, user_id text, limit_id bigint, since timestamptz) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE

@@ -117,6 +117,12 @@ SELECT quota.set_limit('company:last/project:last', 'calls', 8, 'day') AS own \g
 SELECT max(ends), count(*) FROM last WHERE resource = 'calls' AND ends - starts = 1 AND user_id IS NULL;
 SET xavier_quota.clock = '2027-03-11 12:00+00';
 SELECT quota.drop_limit(:own);
+-- So does a default, for each of the children.
+SET xavier_quota.clock = '2027-03-17 12:00+00';
+SELECT quota.set_limit('company:last/project:*', 'calls', 8, 'day') AS own \gset
+SELECT max(ends), count(*) FROM last WHERE resource = 'calls' AND ends - starts = 1 AND user_id IS NULL;
+SELECT quota.drop_limit(:own);
+SET xavier_quota.clock = '2027-03-11 12:00+00';
 -- A hold that is open is of a period that is not recorded; it goes with its limit.
 SELECT quota.set_limit('company:last', 'storage', 100) AS stock, quota.set_limit('company:last', 'calls', 100, '1 day') AS again \gset
 SELECT pg_temp.keep('held', quota.reserve_amount('last_ann', 'last', 'calls=1', ttl => '1 day'));
