@@ -28,7 +28,7 @@ typedef struct QueryScope
 	int guc_level;
 } QueryScope;
 
-/* Takes one row; runs in SPI's memory context. */
+/* Takes one row, whose values are there for the call only; runs in SPI's memory context. */
 typedef void (*QueryRow)(Datum *values, bool *nulls, void *arg);
 
 /* Functions in query.c */
