@@ -105,18 +105,15 @@ phase_end(const CarryRule *rule, TimestampTz start)
 	return next < rule->break_count ? Min(period_end, rule->breaks[next]) : period_end;
 }
 
-/* Moves the phases to a place that has room for so many: all that there are, or more. */
+/* Gives the phases room for so many: all that there are, or more. */
 static void
 phases_make_space(CarryRule *rule, int space)
 {
-	CarryPhase *phases = MemoryContextAllocHuge(rule->context, sizeof(CarryPhase) * (Size) space);
+	Size size = sizeof(CarryPhase) * (Size) space;
 
-	if (rule->phases != NULL)
-	{
-		memcpy(phases, rule->phases, sizeof(CarryPhase) * (Size) rule->phase_count);
-		pfree(rule->phases);
-	}
-	rule->phases = phases;
+	/* The first time in the context of the rule; then malloc moves pages, not bytes. */
+	rule->phases = rule->phases == NULL ? MemoryContextAllocHuge(rule->context, size)
+										: repalloc_huge(rule->phases, size);
 	rule->phase_space = space;
 }
 
