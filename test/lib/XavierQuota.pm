@@ -370,11 +370,13 @@ sub start_server_in_background
 {
 	my ($node) = @_;
 	my $file = $node->data_dir . '/postmaster.pid';
-	my $left = -e $file ? slurp_file($file) : '';
+	# The postmaster replaces what a killed one has left: between two looks there may be none.
+	my $content = sub { return eval { slurp_file($file) } // ''; };
+	my $left = $content->();
 
 	system_or_bail('pg_ctl', '-W', '-D', $node->data_dir, '-l', $node->logfile,
 		'-o', '--cluster-name=' . $node->name, 'start');
-	poll_until(sub { -s $file && slurp_file($file) ne $left }, undef, 1)
+	poll_until(sub { $content->() !~ /^(?:\Q$left\E)?\z/ }, undef, 1)
 	  or die 'the server does not start';
 	$node->_update_pid(-1);
 	return;
