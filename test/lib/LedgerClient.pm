@@ -231,7 +231,12 @@ sub attempt
 			next if eval { $self->make_call($call, $transaction); 1 };
 			die $@ if $plan->{begin} eq '' || !$self->is_mistake($call);
 		}
-		$transaction->{state} = 'unknown' if $plan->{end} eq 'COMMIT';
+		if ($plan->{end} eq 'COMMIT')
+		{
+			$self->make_call(witness($self), $transaction)
+			  if @{ $transaction->{done} } && !teller($transaction);
+			$transaction->{state} = 'unknown';
+		}
 		$self->end($plan->{end}) if $plan->{end};
 		1;
 	};
@@ -278,13 +283,26 @@ sub has_lost_connection
 	return $self->{lost};
 }
 
+# teller(transaction): the first call of it whose repetition tells whether it was committed. A
+# release that found the hold past its time does not: it may have expired since by itself.
+sub teller
+{
+	my ($transaction) = @_;
+	my ($first) = grep {
+			 $_->{call}{repeatable}
+		  && $_->{row}{replayed} eq 'false'
+		  && ($_->{row}{state} // '') ne 'expired'
+	} @{ $transaction->{done} };
+
+	return $first;
+}
+
 # asks_whether_done(transaction): whether a transaction was committed, by a call of it.
-# Returns nothing if no call of it can say, in which case they can all be made again.
+# Returns nothing if no call of it can say, since none has done anything.
 sub asks_whether_done
 {
 	my ($self, $transaction) = @_;
-	my ($first) =
-	  grep { $_->{call}{repeatable} && $_->{row}{replayed} eq 'false' } @{ $transaction->{done} };
+	my $first = teller($transaction);
 	my $row;
 
 	return if !$first;
