@@ -189,7 +189,7 @@ sub wait_for_clients
 				die "client $name has ended; see " . journal($name);
 			}
 			return !grep { !$code->($_) } keys %pids;
-		}, undef, 20) or die "clients are not $what";
+		}, undef, 50) or die "clients are not $what";
 	return;
 }
 

@@ -137,7 +137,7 @@ ok( poll_until(
 				'postgres', qq{
 SELECT count(DISTINCT d.command) = 5 FROM cron.job_run_details d JOIN cron.job j USING (jobid)
 WHERE d.status = 'succeeded' AND d.start_time > '$ready' AND j.jobname LIKE 'xavier_quota %'});
-		}, $end_of_wait - time, 200),
+		}, $end_of_wait - time, 1000),
 	'pg_cron has run every job');
 is( $node->safe_psql('postgres', q{SELECT count(*) FROM cron.job_run_details WHERE status = 'failed'}),
 	0, 'and none has failed');
