@@ -25,7 +25,7 @@ my @CALLS = split(
 	/\n/, qq{SELECT quota.check('ann', 'apollo', 'm1', '{"input_tokens": 1000, "max_output_tokens": 500}')
 SELECT quota.reserve('ann', 'apollo', 'm1', '{"input_tokens": 1000, "max_output_tokens": 500}', idempotency_key => 'k1') ->> 'allowed'
 SELECT quota.extend($HOLD, ttl => '20 minutes') ->> 'state'
-SELECT quota.set_limit('company:acme/user:*', 'calls', 1, period => 'day')
+UPDATE quota.limits SET amount = 1 WHERE resource = 'calls' RETURNING amount
 SELECT quota.reserve('ann', 'apollo', 'm1', '{"input_tokens": 1000, "max_output_tokens": 500}') ->> 'reason'
 SELECT quota.settle($HOLD, '{"input_tokens": 1000, "output_tokens": 100}') - 'hold_id'
 SELECT quota.set_rate_card('m1', '{"mode": "chat", "max_output_tokens": 1000, "lines": [{"meter": "input_tokens", "price": "0.000003"}]}', valid_from => now() + interval '1 day') IS NOT NULL

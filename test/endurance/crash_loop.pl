@@ -379,19 +379,20 @@ sub play
 	%pids = start_clients($round, $point, $whom);
 	my $database = DBI->connect('dbi:Pg:dbname=postgres;host=' . $node->host . ';port=' . $node->port,
 		'', '', { RaiseError => 1, PrintError => 0 });
+	my $exceeded = $database->prepare(exceeded(2));
 	my @wrong;
 
 	wait_for_clients(
 		'served',
 		sub { return count_notes($_[0], 'done') >= 5; },
 		sub {
-			my $rows = eval { $database->selectall_arrayref(exceeded(2)) } // [];
+			my $rows = eval { $exceeded->execute; $exceeded->fetchall_arrayref } // [];
 
 			push @wrong, map { join ' ', 'exceeded:', map { $_ // '' } @$_ } @$rows;
 		});
 	usleep(rand 300_000);
 	strike($database, $what, $whom);
-	$database->{InactiveDestroy} = 1;
+	$_->{InactiveDestroy} = 1 for $exceeded, $database;
 	wait_for_clients('served again',
 		sub { return count_notes($_[0], 'lost') && count_notes($_[0], 'done', 'lost') >= 3; });
 	kill 'USR1', values %pids;

@@ -37,9 +37,8 @@ variant_assertions() {
     load_sanitizers
 }
 
-# Reading and writing of values, prices, changes of counters and of the ledger, what is carried.
-VALGRIND_REGRESS=(quota_type cost_card cost_usage documents definition_change ledger_changes replay
-    reserve carry refill)
+# Reading and writing of values, prices, changes of definitions and of counters, what is carried.
+VALGRIND_REGRESS=(quota_type cost_card definition_change replay reserve carry refill)
 
 variant_valgrind() {
     postgres_from_source
