@@ -3,7 +3,7 @@
 # memory is too small for all counters. No hard limit is ever above its bound, and in the
 # end counters, ledger and what the clients were told agree.
 #
-# STRESS_SECONDS says for how long (10).
+# STRESS_SECONDS says for how long (20).
 
 use strict;
 use warnings;
@@ -15,7 +15,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use XavierQuota;
 
-my $SECONDS = $ENV{STRESS_SECONDS} // 10;
+my $SECONDS = $ENV{STRESS_SECONDS} // 20;
 my $USERS = 96;
 
 # 2 companies x 96 users x 4 counters do not fit into 256.
