@@ -35,8 +35,10 @@ $target->command_ok([ 'pg_restore', '-e', '-j', 4, '-d', 'restored', $dump ], "$
 check_ledger($target, 'restored', "$versions, restored", $ledger, changes => 'INSERT');
 $target->stop;
 
-# pg_upgrade.
-my $upgraded = new_server('upgraded', prefix => $new, settings => $settings, started => 0);
+# pg_upgrade, from a cluster without data checksums, which are what initdb makes since 18.
+my ($help) = run_command([ "$new/bin/initdb", '--help' ]);
+my @initdb = $help =~ /(--no-data-checksums)/ ? (init => { extra => [$1] }) : ();
+my $upgraded = new_server('upgraded', prefix => $new, settings => $settings, started => 0, @initdb);
 $source->stop;
 chdir $PostgreSQL::Test::Utils::tmp_check;
 command_ok(
